@@ -1,0 +1,119 @@
+#include "base/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <string>
+#include <system_error>
+
+#include "base/error.h"
+
+namespace packhorse {
+namespace {
+
+constexpr int kSpins = 4000;  // about 50 microseconds of pause instructions
+
+void pause() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int n_threads) {
+  try {
+    for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this] { work(); });
+  } catch (const std::system_error& e) {
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+    fail(ErrorKind::resource, "cannot start thread {} of {}: {}", workers_.size() + 1, n_threads, e.code().message());
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::dispatch(int64_t n_tasks, TaskFn fn, void* context) {
+  if (workers_.empty() || n_tasks == 1) {
+    for (int64_t task = 0; task < n_tasks; ++task) fn(context, task);
+    return;
+  }
+  fn_ = fn;
+  context_ = context;
+  n_tasks_ = n_tasks;
+  next_task_.store(0, std::memory_order_relaxed);
+  n_active_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  job_.fetch_add(1);  // sequentially consistent: pairs with the sleepers' check
+  if (n_sleeping_.load() > 0) {
+    { std::lock_guard lock(mutex_); }
+    wake_.notify_all();
+  }
+  drain();
+  for (int spins = 0; n_active_.load(std::memory_order_acquire) > 0; ++spins) {
+    pause();
+    if (spins > kSpins) std::this_thread::yield();
+  }
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+void ThreadPool::drain() noexcept {
+  for (;;) {
+    const int64_t task = next_task_.fetch_add(1, std::memory_order_relaxed);
+    if (task >= n_tasks_) return;
+    try {
+      fn_(context_, task);
+    } catch (...) {
+      std::lock_guard lock(error_mutex_);
+      if (!error_) error_ = std::current_exception();
+      next_task_.store(n_tasks_, std::memory_order_relaxed);
+    }
+  }
+}
+
+void ThreadPool::work() {
+  uint64_t seen = 0;
+  for (;;) {
+    for (int spins = 0; spins < kSpins && job_.load(std::memory_order_acquire) == seen; ++spins) {
+      if (stop_.load(std::memory_order_relaxed)) return;
+      pause();
+    }
+    if (job_.load(std::memory_order_acquire) == seen) {
+      std::unique_lock lock(mutex_);
+      n_sleeping_.fetch_add(1);
+      wake_.wait(lock, [&] { return stop_ || job_.load() != seen; });
+      n_sleeping_.fetch_sub(1);
+    }
+    if (stop_) return;
+    seen = job_.load(std::memory_order_acquire);
+    drain();
+    n_active_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+int available_cpus() {
+  cpu_set_t set;
+  int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<int>(std::thread::hardware_concurrency());
+  std::ifstream quota_file("/sys/fs/cgroup/cpu.max");  // "max 100000" or "150000 100000"
+  std::string quota;
+  double period = 0;
+  if (quota_file >> quota >> period && quota != "max" && period > 0) {
+    const double limit = std::strtod(quota.c_str(), nullptr) / period;
+    if (limit > 0) cpus = std::min(cpus, std::max(1, static_cast<int>(std::floor(limit))));
+  }
+  return std::max(1, cpus);
+}
+
+}  // namespace packhorse

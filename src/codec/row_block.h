@@ -1,0 +1,44 @@
+#pragma once
+// Canonical rows of a weight: what WeightPlan::read fills and Kernel::pack consumes.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "codec/encoding.h"
+
+namespace packhorse {
+
+/// Rows [row_begin, row_begin + n_rows) of an [N, K] weight, one code per byte, all scales as float32 (exact: their storage
+/// types are narrower). For float elements `codes` holds the raw little-endian elements. Buffers are reused by resize.
+struct RowBlock {
+  int64_t row_begin = 0, n_rows = 0, k = 0;
+  int64_t group_k = 0;   // elements per scale within a row; flat groups that cross rows are cut to gcd(K, size)
+  int64_t n_groups = 0;  // per row: ceil(k / group_k); 0 for float elements
+  int64_t n_supers = 0;  // per row: k / super_size, or 0
+  std::vector<uint8_t> codes;      // [n_rows, k * element_bytes]
+  std::vector<float> scale;        // [n_rows, n_groups]
+  std::vector<float> min;          // [n_rows, n_groups] when encoding.min
+  std::vector<float> super_scale;  // [n_rows, n_supers]
+  std::vector<float> super_min;    // [n_rows, n_supers] when encoding.min
+
+  /// Sets the sizes for these rows; contents are unspecified.
+  void resize(const Encoding& encoding, int64_t row_begin, int64_t n_rows, int64_t k);
+};
+
+/// Elements per scale within a row of K elements: K for `row`, size for `along_k`, gcd(K, size) for `flat`.
+int64_t group_along_row(const Grouping& grouping, int64_t k);
+
+/// Scale and min of group g of block row r as the product of both levels, one rounding each.
+float group_scale(const Encoding& encoding, const RowBlock& rows, int64_t r, int64_t g);
+float group_min(const Encoding& encoding, const RowBlock& rows, int64_t r, int64_t g);
+
+/// Dequantizes block row r into out[k]: the definition of an encoding.
+void decode_row(const Encoding& encoding, const RowBlock& rows, int64_t r, float* out);
+
+/// "int4 - 8, groups of 32 along K, f16 scales": for people.
+std::string describe(const Encoding& encoding);
+/// Average storage of a code with its scales, bits per weight, for an [N, K] matrix.
+double bits_per_weight(const Encoding& encoding, int64_t k);
+
+}  // namespace packhorse

@@ -1,0 +1,104 @@
+#pragma once
+// Unpacking of codes and scales from a panel (panel.h draws the layout), over a vector type S. `half` picks the lanes of a
+// panel's 16 rows when S has only 8.
+
+#include <cstdint>
+
+#include "kernels/op.h"
+
+namespace packhorse {
+namespace {
+
+/// Column vector j of a block of `Bits`-bit codes, 4 codes a lane; everything but `p` is a constant after unrolling.
+template <class S, int Bits, int J>
+typename S::I column(const uint8_t* p) {
+  using I = typename S::I;
+  if constexpr (Bits == 8) {
+    return S::load_codes(p + 64 * J);
+  } else {
+    constexpr int kLow = Bits >= 4 ? 4 : 0;
+    constexpr bool kTwo = ((Bits - kLow) & 2) != 0, kOne = ((Bits - kLow) & 1) != 0;
+    I w{};
+    if constexpr (kLow == 4) w = S::and_bytes(S::template shift_right<4 * (J / 4)>(S::load_codes(p + 64 * (J % 4))), 15);
+    if constexpr (kTwo) {
+      const I two = S::and_bytes(S::template shift_right<2 * (J / 2)>(S::load_codes(p + kLow * 64 + 64 * (J % 2))), 3);
+      w = kLow == 0 ? two : S::or_(w, S::template shift_left<kLow>(two));
+    }
+    if constexpr (kOne) {
+      constexpr int kShift = kLow + (kTwo ? 2 : 0);
+      const I one = S::and_bytes(S::template shift_right<J>(S::load_codes(p + kShift * 64)), 1);
+      w = kShift == 0 ? one : S::or_(w, S::template shift_left<kShift>(one));
+    }
+    return w;
+  }
+}
+
+template <class S, int Bits>
+void unpack_block(const uint8_t* p, typename S::I w[8]) {
+  w[0] = column<S, Bits, 0>(p), w[1] = column<S, Bits, 1>(p), w[2] = column<S, Bits, 2>(p), w[3] = column<S, Bits, 3>(p);
+  w[4] = column<S, Bits, 4>(p), w[5] = column<S, Bits, 5>(p), w[6] = column<S, Bits, 6>(p), w[7] = column<S, Bits, 7>(p);
+}
+
+/// Scales of one level: a group is one or more whole blocks of 32, or the whole row.
+template <class S, ScaleType Type, bool Min>
+struct GroupScales {
+  static constexpr int kPerBlock = 1;
+  static constexpr bool kMin = Min;
+  static constexpr int kWidth = Type == ScaleType::f32 ? 4 : 2;
+  const uint8_t* p;
+  int64_t blocks_per_group, left = 0;
+  typename S::F scale, min;
+
+  GroupScales(const WeightView& w, const uint8_t* scales, int half)
+      : p(scales + half * S::kLanes * kWidth), blocks_per_group((w.group_k + kBlockK - 1) / kBlockK) {}
+  static typename S::F read(const uint8_t* at) {
+    if constexpr (Type == ScaleType::f32) return S::load(reinterpret_cast<const float*>(at));
+    else if constexpr (Type == ScaleType::f16) return S::load_f16(at);
+    else return S::load_bf16(at);
+  }
+  void next(typename S::F s[1], typename S::F m[1]) {
+    if (left == 0) {
+      scale = read(p);
+      if constexpr (Min) min = read(p + 16 * kWidth);
+      p += 16 * kWidth * (Min ? 2 : 1);
+      left = blocks_per_group;
+    }
+    --left;
+    s[0] = scale;
+    if constexpr (Min) m[0] = min;
+  }
+};
+
+/// Two levels: an f16 scale (and min) per 256 columns times small integers per 16 or 32.
+template <class S, ScaleType Sub, int SubSize, bool Min>
+struct SuperScales {
+  static constexpr int kPerBlock = kBlockK / SubSize;
+  static constexpr bool kMin = Min;
+  const uint8_t* p;
+  int lane, block = 0;
+  typename S::F super_scale, super_min;
+
+  SuperScales(const WeightView&, const uint8_t* scales, int half) : p(scales), lane(half * S::kLanes) {}
+  void next(typename S::F s[kPerBlock], typename S::F m[kPerBlock]) {
+    if (block == 0) {
+      super_scale = S::load_f16(p + lane * 2);
+      if constexpr (Min) super_min = S::load_f16(p + 32 + lane * 2);
+      p += Min ? 64 : 32;
+    }
+    block = (block + 1) % 8;
+    for (int i = 0; i < kPerBlock; ++i) {
+      if constexpr (Sub == ScaleType::u4) {
+        s[i] = S::mul(super_scale, S::load_low_nibble(p + lane));
+        m[i] = S::mul(super_min, S::load_high_nibble(p + lane));
+        p += 16;
+      } else {
+        s[i] = S::mul(super_scale, Sub == ScaleType::i8 ? S::load_i8(p + lane) : S::load_u8(p + lane));
+        if constexpr (Min) m[i] = S::mul(super_min, S::load_u8(p + 16 + lane));
+        p += Min ? 32 : 16;
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace packhorse

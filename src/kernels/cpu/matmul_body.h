@@ -1,0 +1,285 @@
+#pragma once
+// Matrix product of packed panels with a tile of tokens, over a vector type S. See kernels/op.h for the arithmetic that all
+// rows share; loops over tokens are unrolled so that the sums stay in registers.
+
+#include <cstdint>
+
+#include "kernels/cpu/codes_body.h"
+#include "kernels/op.h"
+
+namespace packhorse {
+namespace {
+
+/// Tokens per sweep over a range of panels: their activations stay in the second-level cache.
+constexpr int64_t kTokenChunk = 96;
+
+/// Writes a tile's sums: bias is added last, columns past n are dropped.
+template <class S, int T>
+void store_tile(const MatmulArgs& a, int64_t m0, int64_t row, const typename S::F (&acc)[T]) {
+  const int64_t valid = a.weight.n - row;
+  if (valid <= 0) return;
+  float bias[S::kLanes] = {}, out[S::kLanes];
+  if (a.bias) {
+    for (int i = 0; i < S::kLanes && i < valid; ++i) bias[i] = a.bias[row + i];
+  }
+  for (int t = 0; t < T; ++t) {
+    const typename S::F v = a.bias ? S::add(acc[t], S::load(bias)) : acc[t];
+    float* y = a.y + (m0 + t) * a.y_stride + row;
+    if (valid >= S::kLanes) {
+      S::store(y, v);
+    } else {
+      S::store(out, v);
+      for (int i = 0; i < valid; ++i) y[i] = out[i];
+    }
+  }
+}
+
+/// Calls tile<T>(m0, panel, half) for every panel and tile of tokens.
+template <class S, class Tile>
+void for_tiles(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end, Tile tile) {
+  for (int64_t chunk = 0; chunk < a.m; chunk += kTokenChunk) {
+    const int64_t chunk_end = a.m < chunk + kTokenChunk ? a.m : chunk + kTokenChunk;
+    for (int64_t panel = unit_begin; panel < unit_end; ++panel) {
+      for (int half = 0; half < 16 / S::kLanes; ++half) {
+        int64_t m = chunk;
+        for (; m + S::kTile <= chunk_end; m += S::kTile) tile.template operator()<S::kTile>(m, panel, half);
+        if constexpr (S::kTile > 4) {
+          for (; m + 4 <= chunk_end; m += 4) tile.template operator()<4>(m, panel, half);
+        }
+        for (; m < chunk_end; ++m) tile.template operator()<1>(m, panel, half);
+      }
+    }
+  }
+}
+
+/// Integer codes as unsigned bytes for dot products: what is subtracted from them, and how they are multiplied.
+template <class S, int Bits>
+struct IntegerCodes {
+  static constexpr int kBits = Bits;
+  int32_t correction;  // times the sum of the activations, taken off the dot product
+  explicit IntegerCodes(const WeightView& w) : correction(Bits == 8 ? w.encoding.offset - 128 + S::kWideBias : w.encoding.offset) {}
+  void unpack(const uint8_t* p, typename S::I w[8]) const { unpack_block<S, Bits>(p, w); }
+  typename S::F adjust(typename S::F scale) const { return scale; }
+  static typename S::I dot(typename S::I acc, typename S::I w, typename S::I x) {
+    if constexpr (Bits == 8) return S::dot4_wide(acc, w, x);
+    else return S::dot4(acc, w, x);
+  }
+};
+
+/// 4-bit table codes through the table's int8 approximation.
+template <class S>
+struct TableCodes {
+  static constexpr int kBits = 4;
+  int32_t correction = S::kWideBias;
+  typename S::I table;
+  typename S::F step;
+  explicit TableCodes(const WeightView& w) : step(S::set1(w.encoding.table->approx_step)) {
+    uint8_t biased[16];
+    for (int i = 0; i < 16; ++i) biased[i] = static_cast<uint8_t>(w.encoding.table->approx[i] + 128);
+    table = S::load_table(biased);
+  }
+  void unpack(const uint8_t* p, typename S::I w[8]) const {
+    unpack_block<S, 4>(p, w);
+    for (int j = 0; j < 8; ++j) w[j] = S::lookup(table, w[j]);
+  }
+  typename S::F adjust(typename S::F scale) const { return S::mul(scale, step); }
+  static typename S::I dot(typename S::I acc, typename S::I w, typename S::I x) { return S::dot4_wide(acc, w, x); }
+};
+
+/// Activations in int8 blocks of 32.
+template <class S, class Codes, class Scales, int T>
+void tile_int8(const MatmulArgs& a, const Codes& codes, const uint8_t* code, const uint8_t* scale, int64_t m0, int half,
+               typename S::F (&acc)[T]) {
+  constexpr int kSubs = Scales::kPerBlock, kVectors = 8 / kSubs;
+  const int64_t n_blocks = a.weight.k_padded / kBlockK;
+  const int8_t* q = a.x.q + m0 * a.x.stride;
+  const ActBlock* blocks = a.x.blocks + m0 * n_blocks;
+  Scales scales(a.weight, scale, half);
+  code += half * S::kLanes * 4;
+  for (int t = 0; t < T; ++t) acc[t] = S::zero();
+  for (int64_t b = 0; b < n_blocks; ++b) {
+    typename S::I w[8];
+    typename S::F s[kSubs], m[kSubs];
+    codes.unpack(code + b * 64 * Codes::kBits, w);
+    scales.next(s, m);
+    for (int i = 0; i < kSubs; ++i) s[i] = codes.adjust(s[i]);
+#pragma GCC unroll 16
+    for (int t = 0; t < T; ++t) {
+      const int8_t* x = q + t * a.x.stride + b * kBlockK;
+      const ActBlock& block = blocks[t * n_blocks + b];
+#pragma GCC unroll 2
+      for (int i = 0; i < kSubs; ++i) {
+        const int32_t isum = kSubs == 1 ? block.isum[0] + block.isum[1] : block.isum[i];
+        typename S::I dot = S::set1_i32(-codes.correction * isum);
+#pragma GCC unroll 8
+        for (int j = 0; j < kVectors; ++j) dot = Codes::dot(dot, w[i * kVectors + j], S::broadcast4(x + 4 * (i * kVectors + j)));
+        acc[t] = S::fma(S::to_float(dot), S::mul(s[i], S::set1(block.scale)), acc[t]);
+        if constexpr (Scales::kMin) {
+          const float sum = kSubs == 1 ? block.sum : block.scale * static_cast<float>(isum);
+          acc[t] = S::fma(m[i], S::set1(sum), acc[t]);
+        }
+      }
+    }
+  }
+}
+
+template <class S, class Codes, class Scales>
+void matmul_int8(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end) noexcept {
+  const Codes codes(a.weight);
+  for_tiles<S>(a, unit_begin, unit_end, [&]<int T>(int64_t m0, int64_t panel, int half) {
+    typename S::F acc[T];
+    tile_int8<S, Codes, Scales, T>(a, codes, a.weight.codes + panel * a.weight.code_stride,
+                                   a.weight.scales + panel * a.weight.scale_stride, m0, half, acc);
+    store_tile<S, T>(a, m0, panel * 16 + half * S::kLanes, acc);
+  });
+}
+
+/// Activations in int8 with one scale per token and weights in int8 with one scale per row: the dot product is exact over all
+/// of K; outliers are added in float, ascending in K.
+template <class S>
+void matmul_int8_token(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end) noexcept {
+  using I = typename S::I;
+  using F = typename S::F;
+  const IntegerCodes<S, 8> codes(a.weight);
+  const int64_t n_blocks = a.weight.k_padded / kBlockK;
+  for_tiles<S>(a, unit_begin, unit_end, [&]<int T>(int64_t m0, int64_t panel, int half) {
+    const uint8_t* code = a.weight.codes + panel * a.weight.code_stride + half * S::kLanes * 4;
+    I dot[T];
+    F acc[T];
+    for (int t = 0; t < T; ++t) dot[t] = S::set1_i32(0);
+    for (int64_t b = 0; b < n_blocks; ++b) {
+      I w[8];
+      codes.unpack(code + b * 512, w);
+#pragma GCC unroll 16
+      for (int t = 0; t < T; ++t) {
+        const ActBlock& block = a.x.blocks[(m0 + t) * n_blocks + b];
+        const int8_t* x = a.x.q + (m0 + t) * a.x.stride + b * kBlockK;
+        dot[t] = S::add_i32(dot[t], S::set1_i32(-codes.correction * (block.isum[0] + block.isum[1])));
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; ++j) dot[t] = codes.dot(dot[t], w[j], S::broadcast4(x + 4 * j));
+      }
+    }
+    const uint8_t* scale = a.weight.scales + panel * a.weight.scale_stride + half * S::kLanes * 4;
+    const F row_scale = S::mul(S::load(reinterpret_cast<const float*>(scale)), S::set1(a.weight.encoding.factor));
+    for (int t = 0; t < T; ++t) {
+      acc[t] = S::mul(S::to_float(dot[t]), S::mul(row_scale, S::set1(a.x.token_scale[m0 + t])));
+      const Outlier* outliers = a.x.outliers + (m0 + t) * a.x.stride;
+      for (int32_t o = 0; o < a.x.n_outliers[m0 + t]; ++o) {
+        const int32_t k = outliers[o].k;
+        const I column = S::load_codes(code + k / kBlockK * 512 + k % kBlockK / 4 * 64);
+        const F w = S::mul(S::sub(S::to_float(S::byte(column, k % 4)), S::set1(a.weight.encoding.offset)), row_scale);
+        acc[t] = S::fma(S::set1(outliers[o].value), w, acc[t]);
+      }
+    }
+    store_tile<S, T>(a, m0, panel * 16 + half * S::kLanes, acc);
+  });
+}
+
+// --- exact: dequantize a block to float32, then multiply ---
+
+template <class S, Element E>
+struct FloatBlock {
+  FloatBlock(const WeightView&, const uint8_t*, int) {}
+  /// w[k] = column k of this half's rows.
+  void decode(const WeightView&, const uint8_t* code, int64_t b, int half, typename S::F w[kBlockK]) {
+    constexpr int kWidth = E == Element::f32 ? 4 : 2;
+    const uint8_t* p = code + b * kBlockK * 16 * kWidth + half * S::kLanes * kWidth;
+    for (int k = 0; k < kBlockK; ++k, p += 16 * kWidth) {
+      if constexpr (E == Element::f32) w[k] = S::load(reinterpret_cast<const float*>(p));
+      else if constexpr (E == Element::f16) w[k] = S::load_f16(p);
+      else w[k] = S::load_bf16(p);
+    }
+  }
+};
+
+/// Four columns of a vector of codes as floats: the codes, or their table values.
+template <class S, bool Table>
+void widen(const WeightView& w, typename S::I codes, typename S::F out[4]) {
+  const typename S::I c[4] = {S::low_byte(codes), S::low_byte(S::template shift_right<8>(codes)),
+                              S::low_byte(S::template shift_right<16>(codes)), S::template shift_right<24>(codes)};
+  for (int i = 0; i < 4; ++i) {
+    if constexpr (Table) out[i] = S::lookup_f32(w.encoding.table->values, c[i]);
+    else out[i] = S::sub(S::to_float(c[i]), S::set1(w.encoding.offset));
+  }
+}
+
+template <class S, int Bits, bool Table, class Scales>
+struct CodedBlock {
+  Scales scales;
+  CodedBlock(const WeightView& w, const uint8_t* scale, int half) : scales(w, scale, half) {}
+  void decode(const WeightView& view, const uint8_t* code, int64_t b, int half, typename S::F w[kBlockK]) {
+    constexpr int kSubs = Scales::kPerBlock;
+    typename S::I c[8];
+    typename S::F s[kSubs], m[kSubs];
+    unpack_block<S, Bits>(code + b * 64 * Bits + half * S::kLanes * 4, c);
+    scales.next(s, m);
+    const typename S::F factor = S::set1(view.encoding.factor);
+    for (int j = 0; j < 8; ++j) {
+      widen<S, Table>(view, c[j], w + 4 * j);
+      const int i = j * kSubs / 8;
+      for (int k = 4 * j; k < 4 * j + 4; ++k) {
+        w[k] = Scales::kMin ? S::fma(w[k], s[i], m[i]) : S::mul(S::mul(w[k], s[i]), factor);
+      }
+    }
+  }
+};
+
+/// Groups of any size, one scale each, at any column: looked up column by column.
+template <class S, int Bits, bool Table>
+struct OddGroupBlock {
+  const uint8_t* scale;
+  OddGroupBlock(const WeightView&, const uint8_t* scales, int half) : scale(scales + half * S::kLanes * 4) {}
+  void decode(const WeightView& view, const uint8_t* code, int64_t b, int half, typename S::F w[kBlockK]) {
+    typename S::I c[8];
+    unpack_block<S, Bits>(code + b * 64 * Bits + half * S::kLanes * 4, c);
+    const int64_t last = (view.k - 1) / view.group_k;
+    for (int j = 0; j < 8; ++j) {
+      widen<S, Table>(view, c[j], w + 4 * j);
+      for (int k = 4 * j; k < 4 * j + 4; ++k) {
+        int64_t g = (b * kBlockK + k) / view.group_k;
+        g = g < last ? g : last;  // padding columns
+        w[k] = S::mul(S::mul(w[k], S::load(reinterpret_cast<const float*>(scale + g * 64))), S::set1(view.encoding.factor));
+      }
+    }
+  }
+};
+
+template <class S, class Block>
+void matmul_exact(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end) noexcept {
+  const int64_t n_blocks = a.weight.k_padded / kBlockK;
+  for_tiles<S>(a, unit_begin, unit_end, [&]<int T>(int64_t m0, int64_t panel, int half) {
+    const uint8_t* code = a.weight.codes + panel * a.weight.code_stride;
+    Block block(a.weight, a.weight.scales + panel * a.weight.scale_stride, half);
+    typename S::F acc[T], w[kBlockK];
+    for (int t = 0; t < T; ++t) acc[t] = S::zero();
+    for (int64_t b = 0; b < n_blocks; ++b) {
+      block.decode(a.weight, code, b, half, w);
+      const float* x = a.x.f32 + m0 * a.x.stride + b * kBlockK;
+      for (int k = 0; k < kBlockK; ++k) {
+#pragma GCC unroll 16
+        for (int t = 0; t < T; ++t) acc[t] = S::fma(w[k], S::set1(x[t * a.x.stride + k]), acc[t]);
+      }
+    }
+    store_tile<S, T>(a, m0, panel * 16 + half * S::kLanes, acc);
+  });
+}
+
+/// One dequantized row.
+template <class S, class Block>
+void decode_row(const WeightView& w, int64_t row, float* out) noexcept {
+  const int64_t panel = row / 16;
+  const int half = static_cast<int>(row % 16) / S::kLanes, lane = static_cast<int>(row % S::kLanes);
+  Block block(w, w.scales + panel * w.scale_stride, half);
+  typename S::F columns[kBlockK];
+  for (int64_t b = 0; b < w.k_padded / kBlockK; ++b) {
+    block.decode(w, w.codes + panel * w.code_stride, b, half, columns);
+    for (int k = 0; k < kBlockK; ++k) {
+      float lanes[S::kLanes];
+      S::store(lanes, columns[k]);
+      out[b * kBlockK + k] = lanes[lane];
+    }
+  }
+}
+
+}  // namespace
+}  // namespace packhorse

@@ -1,0 +1,147 @@
+#include "kernels/cpu/panel.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/half.h"
+#include "codec/row_block.h"
+
+namespace packhorse {
+namespace {
+
+int64_t scale_bytes(ScaleType type) {
+  switch (type) {
+    case ScaleType::none: return 0;
+    case ScaleType::f32: return 4;
+    case ScaleType::f16:
+    case ScaleType::bf16: return 2;
+    case ScaleType::u8:
+    case ScaleType::i8: return 1;
+    case ScaleType::u4: return 0;  // shares the byte of the scale
+  }
+  return 0;
+}
+int64_t pair_bytes(const Encoding& e) { return e.scale == ScaleType::u4 ? 1 : scale_bytes(e.scale) + scale_bytes(e.min); }
+
+void put_scale(ScaleType type, float value, uint8_t* at) {
+  switch (type) {
+    case ScaleType::none:
+    case ScaleType::u4: return;
+    case ScaleType::f32: std::memcpy(at, &value, 4); return;
+    case ScaleType::f16: {
+      const uint16_t bits = f32_to_f16(value);
+      std::memcpy(at, &bits, 2);
+      return;
+    }
+    case ScaleType::bf16: {
+      const uint16_t bits = f32_to_bf16(value);
+      std::memcpy(at, &bits, 2);
+      return;
+    }
+    case ScaleType::u8: *at = static_cast<uint8_t>(value); return;
+    case ScaleType::i8: *at = static_cast<uint8_t>(static_cast<int8_t>(value)); return;
+  }
+}
+
+/// Scales of one row into lane `lane` of the panel's stream; a null row block writes zeros.
+void pack_scales(const Encoding& e, const RowBlock& rows, int64_t r, int64_t lane, uint8_t* out) {
+  const auto at = [&](const std::vector<float>& v, int64_t per_row, int64_t i) {
+    return r < rows.n_rows && !v.empty() ? v[static_cast<size_t>(r * per_row + i)] : 0.0f;
+  };
+  const int64_t width = scale_bytes(e.scale), min_width = scale_bytes(e.min);
+  const int64_t groups_per_super = e.super_size ? e.super_size / rows.group_k : rows.n_groups;
+  for (int64_t g = 0; g < rows.n_groups; ++g) {
+    if (e.super_size && g % groups_per_super == 0) {
+      put_scale(ScaleType::f16, at(rows.super_scale, rows.n_supers, g / groups_per_super), out + lane * 2);
+      out += kPanelRows * 2;
+      if (e.min != ScaleType::none) {
+        put_scale(ScaleType::f16, at(rows.super_min, rows.n_supers, g / groups_per_super), out + lane * 2);
+        out += kPanelRows * 2;
+      }
+    }
+    const float scale = at(rows.scale, rows.n_groups, g), min = at(rows.min, rows.n_groups, g);
+    if (e.scale == ScaleType::u4) {
+      out[lane] = static_cast<uint8_t>(static_cast<int>(scale) | static_cast<int>(min) << 4);
+    } else {
+      put_scale(e.scale, scale, out + lane * width);
+      put_scale(e.min, min, out + kPanelRows * width + lane * min_width);
+    }
+    out += kPanelRows * pair_bytes(e);
+  }
+}
+
+/// 32 codes of one row into lane `lane` of a block.
+void pack_codes(int bits, const uint8_t* code, int64_t lane, uint8_t* block) {
+  int done = 0;  // bits already placed
+  if (bits == 8) {
+    for (int i = 0; i < kBlockK; ++i) block[64 * (i / 4) + lane * 4 + i % 4] = code[i];
+    return;
+  }
+  if (bits >= 4) {
+    for (int i = 0; i < 16; ++i) {
+      block[64 * (i / 4) + lane * 4 + i % 4] = static_cast<uint8_t>((code[i] & 15) | (code[i + 16] & 15) << 4);
+    }
+    block += 256, done = 4;
+  }
+  if ((bits - done) & 2) {
+    for (int i = 0; i < 8; ++i) {
+      int byte = 0;
+      for (int s = 0; s < 4; ++s) byte |= (code[i + 8 * s] >> done & 3) << 2 * s;
+      block[64 * (i / 4) + lane * 4 + i % 4] = static_cast<uint8_t>(byte);
+    }
+    block += 128, done += 2;
+  }
+  if ((bits - done) & 1) {
+    for (int i = 0; i < 4; ++i) {
+      int byte = 0;
+      for (int s = 0; s < 8; ++s) byte |= (code[i + 4 * s] >> done & 1) << s;
+      block[lane * 4 + i] = static_cast<uint8_t>(byte);
+    }
+  }
+}
+
+/// The code that decodes to zero, where there is one.
+uint8_t zero_code(const Encoding& e) {
+  if (e.element != Element::table) return static_cast<uint8_t>(e.offset);
+  return static_cast<uint8_t>(std::find(e.table->values, e.table->values + 16, 0.0f) - e.table->values) & 15;
+}
+
+}  // namespace
+
+UnitLayout panel_layout(const Encoding& e, int64_t k) {
+  const int64_t blocks = (k + kBlockK - 1) / kBlockK;
+  const int64_t group = group_along_row(e.grouping, k);
+  UnitLayout layout{.rows_per_unit = kPanelRows};
+  layout.code_bytes = blocks * (is_float(e.element) ? kBlockK * kPanelRows * element_bytes(e.element) : 64 * e.bits);
+  if (group) layout.scale_bytes = (k + group - 1) / group * kPanelRows * pair_bytes(e);
+  if (e.super_size) layout.scale_bytes += k / e.super_size * kPanelRows * (e.min == ScaleType::none ? 2 : 4);
+  return layout;
+}
+
+void pack_panel(const Encoding& e, const RowBlock& rows, int64_t first_row, uint8_t* codes, uint8_t* scales) {
+  const int64_t k = rows.k, width = element_bytes(e.element);
+  const int64_t blocks = (k + kBlockK - 1) / kBlockK;
+  uint8_t padded[kBlockK * 4];
+  for (int64_t lane = 0; lane < kPanelRows; ++lane) {
+    const int64_t r = first_row + lane;
+    const uint8_t* row = r < rows.n_rows ? rows.codes.data() + r * k * width : nullptr;
+    for (int64_t b = 0; b < blocks; ++b) {
+      const int64_t valid = row ? std::min(kBlockK, k - b * kBlockK) : 0;
+      const uint8_t* source = row + b * kBlockK * width;
+      if (valid < kBlockK) {
+        std::memset(padded, is_float(e.element) ? 0 : zero_code(e), sizeof padded);
+        if (valid > 0) std::memcpy(padded, source, static_cast<size_t>(valid * width));
+        source = padded;
+      }
+      if (!is_float(e.element)) {
+        pack_codes(e.bits, source, lane, codes + b * 64 * e.bits);
+        continue;
+      }
+      uint8_t* out = codes + b * kBlockK * kPanelRows * width + lane * width;
+      for (int64_t i = 0; i < kBlockK; ++i) std::memcpy(out + i * kPanelRows * width, source + i * width, static_cast<size_t>(width));
+    }
+    if (rows.n_groups) pack_scales(e, rows, r, lane, scales);
+  }
+}
+
+}  // namespace packhorse

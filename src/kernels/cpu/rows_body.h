@@ -1,0 +1,158 @@
+#pragma once
+// The rows of one instruction set: which encodings the bodies are instantiated for.
+
+#include "kernels/cpu/attention_body.h"
+#include "kernels/cpu/elementwise_body.h"
+#include "kernels/cpu/matmul_body.h"
+#include "kernels/cpu/panel.h"
+#include "kernels/op.h"
+
+namespace packhorse {
+namespace {
+
+/// What a matmul row takes; compared with a problem's encoding field by field.
+struct Shape {
+  Element element;
+  int bits;
+  ScaleType scale = ScaleType::none, min = ScaleType::none;
+  int sub_size = 0;  // columns per sub scale; 0 = one level
+};
+
+template <Shape Want>
+const char* why_not_shape(const Problem& p) {
+  const Encoding& e = p.weight;
+  if (e.element != Want.element) return "another kind of element";
+  if (!is_float(Want.element) && e.bits != Want.bits) return "another code width";
+  if (e.scale != Want.scale || e.min != Want.min) return "another scale type";
+  if ((e.super_size != 0) != (Want.sub_size != 0)) return "another number of scale levels";
+  if (Want.sub_size && (e.super_size != 256 || e.grouping.size != Want.sub_size)) return "another group size";
+  return nullptr;
+}
+
+/// Elements per scale within a row, as codec's group_along_row, which is not callable from here.
+constexpr int64_t group_of(const Problem& p) {
+  if (p.weight.grouping.kind == GroupKind::row) return p.k;
+  int64_t a = p.weight.grouping.size, b = p.weight.grouping.kind == GroupKind::flat ? p.k : 0;
+  while (b) {
+    const int64_t r = a % b;
+    a = b, b = r;
+  }
+  return a;
+}
+constexpr bool whole_blocks(const Problem& p) { return group_of(p) % kBlockK == 0 || group_of(p) >= p.k; }
+
+template <Shape Want>
+const char* why_not_int8(const Problem& p) {
+  if (!p.fast) return "float activations are asked for";
+  if (p.weight.act.code != ActScheme::Code::none) return "the format quantizes activations itself";
+  if (const char* reason = why_not_shape<Want>(p)) return reason;
+  if (Want.sub_size == 0 && !whole_blocks(p)) return "groups that are not whole blocks of 32";
+  return p.weight.factor == 1.0f ? nullptr : "a constant factor";
+}
+const char* why_not_int8_token(const Problem& p) {
+  if (!p.fast) return "float activations are asked for";
+  if (p.weight.act.code != ActScheme::Code::int8) return "the format does not quantize activations per token";
+  if (p.weight.grouping.kind != GroupKind::row) return "scales within a row";
+  return why_not_shape<Shape{Element::integer, 8, ScaleType::f32}>(p);
+}
+template <Shape Want>
+const char* why_not_exact(const Problem& p) {
+  if (const char* reason = why_not_shape<Want>(p)) return reason;
+  return is_float(Want.element) || Want.sub_size || whole_blocks(p) ? nullptr : "groups that are not whole blocks of 32";
+}
+template <Shape Want>
+const char* why_not_odd(const Problem& p) {
+  return why_not_shape<Want>(p);
+}
+template <class S>
+const char* why_not_attention(const Problem& p) {
+  return p.head_dim % S::kLanes == 0 ? nullptr : "a head size that does not fill vectors";
+}
+const char* always(const Problem&) { return nullptr; }
+
+template <class S, class Codes, class Scales, Shape Want>
+constexpr Kernel int8_row(const char* name) {
+  return {.op = Op::matmul, .name = name, .cost = 10, .why_not = why_not_int8<Want>, .run = {.matmul = matmul_int8<S, Codes, Scales>},
+          .act = ActForm::int8_block, .layout = panel_layout, .pack = pack_panel};
+}
+template <class S, class Block, Shape Want>
+constexpr Kernel exact_row(const char* name) {
+  return {.op = Op::matmul, .name = name, .cost = 20, .why_not = why_not_exact<Want>, .run = {.matmul = matmul_exact<S, Block>},
+          .act = ActForm::f32, .layout = panel_layout, .pack = pack_panel, .decode_row = decode_row<S, Block>};
+}
+template <class S, class Block, Shape Want>
+constexpr Kernel odd_row(const char* name) {
+  return {.op = Op::matmul, .name = name, .cost = 30, .why_not = why_not_odd<Want>, .run = {.matmul = matmul_exact<S, Block>},
+          .act = ActForm::f32, .layout = panel_layout, .pack = pack_panel, .decode_row = decode_row<S, Block>};
+}
+
+/// Both arithmetics of an encoding with integer codes.
+template <class S, class Scales, Shape Want>
+constexpr Kernel integer_int8(const char* name) {
+  return int8_row<S, IntegerCodes<S, Want.bits>, Scales, Want>(name);
+}
+template <class S, class Scales, Shape Want>
+constexpr Kernel integer_exact(const char* name) {
+  return exact_row<S, CodedBlock<S, Want.bits, false, Scales>, Want>(name);
+}
+
+constexpr Shape grouped(int bits, ScaleType scale, ScaleType min = ScaleType::none) {
+  return {Element::integer, bits, scale, min};
+}
+constexpr Shape two_level(int bits, ScaleType scale, ScaleType min, int sub_size) {
+  return {Element::integer, bits, scale, min, sub_size};
+}
+constexpr Shape kTable{Element::table, 4, ScaleType::f32};
+constexpr Shape kRow8{Element::integer, 8, ScaleType::f32};
+
+template <class S>
+using F16 = GroupScales<S, ScaleType::f16, false>;
+template <class S>
+using F16Min = GroupScales<S, ScaleType::f16, true>;
+template <class S>
+using F32 = GroupScales<S, ScaleType::f32, false>;
+
+constexpr ScaleType kF16 = ScaleType::f16, kNone = ScaleType::none, kU8 = ScaleType::u8, kI8 = ScaleType::i8, kU4 = ScaleType::u4;
+
+/// All rows over vector type S. Each encoding has an int8 row and an exact row.
+template <class S>
+constexpr Kernel kRowsOf[] = {
+    integer_int8<S, F16<S>, grouped(4, kF16)>("int8.u4.f16"),
+    integer_int8<S, F16Min<S>, grouped(4, kF16, kF16)>("int8.u4.f16+min"),
+    integer_int8<S, F16<S>, grouped(5, kF16)>("int8.u5.f16"),
+    integer_int8<S, F16Min<S>, grouped(5, kF16, kF16)>("int8.u5.f16+min"),
+    integer_int8<S, F16<S>, grouped(8, kF16)>("int8.u8.f16"),
+    integer_int8<S, SuperScales<S, kU4, 16, true>, two_level(2, kU4, kU4, 16)>("int8.u2.u4+min"),
+    integer_int8<S, SuperScales<S, kI8, 16, false>, two_level(3, kI8, kNone, 16)>("int8.u3.i8"),
+    integer_int8<S, SuperScales<S, kU8, 32, true>, two_level(4, kU8, kU8, 32)>("int8.u4.u8+min"),
+    integer_int8<S, SuperScales<S, kU8, 32, true>, two_level(5, kU8, kU8, 32)>("int8.u5.u8+min"),
+    integer_int8<S, SuperScales<S, kI8, 16, false>, two_level(6, kI8, kNone, 16)>("int8.u6.i8"),
+    int8_row<S, TableCodes<S>, F32<S>, kTable>("int8.table4.f32"),
+    {.op = Op::matmul, .name = "int8.token.u8.f32", .cost = 10, .why_not = why_not_int8_token, .run = {.matmul = matmul_int8_token<S>},
+     .act = ActForm::int8_token, .layout = panel_layout, .pack = pack_panel},
+
+    exact_row<S, FloatBlock<S, Element::f32>, Shape{Element::f32, 32}>("f32.f32"),
+    exact_row<S, FloatBlock<S, Element::f16>, Shape{Element::f16, 16}>("f32.f16"),
+    exact_row<S, FloatBlock<S, Element::bf16>, Shape{Element::bf16, 16}>("f32.bf16"),
+    integer_exact<S, F16<S>, grouped(4, kF16)>("f32.u4.f16"),
+    integer_exact<S, F16Min<S>, grouped(4, kF16, kF16)>("f32.u4.f16+min"),
+    integer_exact<S, F16<S>, grouped(5, kF16)>("f32.u5.f16"),
+    integer_exact<S, F16Min<S>, grouped(5, kF16, kF16)>("f32.u5.f16+min"),
+    integer_exact<S, F16<S>, grouped(8, kF16)>("f32.u8.f16"),
+    integer_exact<S, SuperScales<S, kU4, 16, true>, two_level(2, kU4, kU4, 16)>("f32.u2.u4+min"),
+    integer_exact<S, SuperScales<S, kI8, 16, false>, two_level(3, kI8, kNone, 16)>("f32.u3.i8"),
+    integer_exact<S, SuperScales<S, kU8, 32, true>, two_level(4, kU8, kU8, 32)>("f32.u4.u8+min"),
+    integer_exact<S, SuperScales<S, kU8, 32, true>, two_level(5, kU8, kU8, 32)>("f32.u5.u8+min"),
+    integer_exact<S, SuperScales<S, kI8, 16, false>, two_level(6, kI8, kNone, 16)>("f32.u6.i8"),
+    integer_exact<S, F32<S>, kRow8>("f32.u8.f32"),
+    exact_row<S, CodedBlock<S, 4, true, F32<S>>, kTable>("f32.table4.f32"),
+    odd_row<S, OddGroupBlock<S, 4, true>, kTable>("f32.table4.f32.odd"),
+
+    {.op = Op::quantize_act, .name = "quantize_act", .cost = 10, .why_not = always, .run = {.quantize_act = quantize_act<S>}},
+    {.op = Op::rms_norm, .name = "rms_norm", .cost = 10, .why_not = always, .run = {.rms_norm = rms_norm<S>}},
+    {.op = Op::silu_mul, .name = "silu_mul", .cost = 10, .why_not = always, .run = {.silu_mul = silu_mul<S>}},
+    {.op = Op::attention, .name = "attention", .cost = 10, .why_not = why_not_attention<S>, .run = {.attention = attention<S>}},
+};
+
+}  // namespace
+}  // namespace packhorse

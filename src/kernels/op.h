@@ -1,0 +1,178 @@
+#pragma once
+// What kernels are: ops, their arguments, and the rows that offer them. Plain structs only, since instruction-set files
+// include this.
+//
+// Every row of an op computes the same numbers, bit for bit: the definition is ref/. Matmul comes in two arithmetics:
+//   exact  y[n] = sum over k, ascending, of fma(w[n,k], x[k], y), w dequantized to float32
+//   int8   activations are quantized per 32 elements (ActBlock); per block the integer dot is exact, and the blocks are
+//          accumulated in ascending order by fma(float(dot), scale_w * scale_x, y), then fma(min, sum_x, y)
+// so a result depends neither on batch size, nor on thread count, nor on the rows chosen for prefill and decode.
+
+#include <cstdint>
+
+#include "codec/kv_dtype.h"
+#include "codec/encoding.h"
+
+namespace packhorse {
+
+struct RowBlock;
+
+inline constexpr int64_t kBlockK = 32;  // K is padded to a multiple of this
+
+enum class Op : uint8_t { matmul, quantize_act, rms_norm, silu_mul, attention };
+
+/// Form of a matmul's activations.
+enum class ActForm : uint8_t {
+  f32,         // float [M, k_padded]
+  int8_block,  // int8 with a scale per 32 elements
+  int8_token,  // int8 with a scale per token, outliers apart (LLM.int8())
+};
+
+/// One block of 32 quantized activations: x ~ scale * q.
+struct ActBlock {
+  float scale;
+  float sum;        // scale * (isum[0] + isum[1])
+  int32_t isum[2];  // of the first and the last 16 codes
+};
+
+/// An activation that stays float: added as value * w[n, k].
+struct Outlier {
+  int32_t k;
+  float value;
+};
+
+/// Activations of M tokens in one form; pointers of other forms are null.
+struct ActView {
+  const float* f32 = nullptr;         // [M, stride]
+  const int8_t* q = nullptr;          // [M, stride]
+  const ActBlock* blocks = nullptr;   // [M, stride / 32]
+  const float* token_scale = nullptr;     // [M]
+  const Outlier* outliers = nullptr;      // [M, stride], the first n_outliers[m] are set, ascending in k
+  const int32_t* n_outliers = nullptr;    // [M]
+  int64_t stride = 0;                 // k_padded
+};
+
+/// A packed weight. What the pointers hold is between a row's pack and its run.
+struct WeightView {
+  Encoding encoding;
+  int64_t n = 0, k = 0;
+  int64_t k_padded = 0;
+  int64_t group_k = 0;          // elements per scale within a row
+  const uint8_t* codes = nullptr;
+  const uint8_t* scales = nullptr;
+  int64_t code_stride = 0;      // bytes per unit of rows
+  int64_t scale_stride = 0;
+};
+
+struct MatmulArgs {
+  WeightView weight;
+  ActView x;
+  int64_t m = 0;
+  float* y = nullptr;           // [m, y_stride], the weight's n columns are written
+  int64_t y_stride = 0;
+  const float* bias = nullptr;  // [n] or null; added last
+};
+
+struct QuantizeActArgs {
+  const float* x = nullptr;  // [M, x_stride], k elements used
+  int64_t x_stride = 0, k = 0;
+  int64_t stride = 0;        // k_padded of the outputs below, as in ActView
+  float* f32 = nullptr;
+  int8_t* q = nullptr;
+  ActBlock* blocks = nullptr;
+  float* token_scale = nullptr;
+  Outlier* outliers = nullptr;
+  int32_t* n_outliers = nullptr;
+  float outlier_threshold = 0;
+};
+
+struct RmsNormArgs {
+  const float* x = nullptr;       // [M, n]
+  const float* weight = nullptr;  // [n]
+  float* y = nullptr;             // [M, n]
+  int64_t n = 0;
+  float eps = 0;
+};
+
+struct SiluMulArgs {
+  const float* gate_up = nullptr;  // [M, 2n]: gate then up
+  float* y = nullptr;              // [M, n] = silu(gate) * up
+  int64_t n = 0;
+};
+
+/// Causal attention of one span of consecutive tokens of one sequence against its paged cache.
+struct AttentionArgs {
+  const float* q = nullptr;  // [n_tokens, q_stride], heads beside each other
+  float* out = nullptr;      // [n_tokens, out_stride]
+  int64_t q_stride = 0, out_stride = 0;
+  int64_t n_tokens = 0, first_position = 0;
+  int64_t n_heads = 0, n_kv_heads = 0, head_dim = 0;
+  float scale = 0;           // of the scores: 1 / sqrt(head_dim)
+  int64_t window = 0;        // a token sees itself and the window - 1 before it; 0 = all
+  const uint8_t* keys = nullptr;    // block b at + b * block_stride: [n_kv_heads][head_dim][16]
+  const uint8_t* values = nullptr;  // block b at + b * block_stride: [n_kv_heads][16][head_dim]
+  int64_t block_stride = 0;
+  const int32_t* block_table = nullptr;
+  KvDType dtype = KvDType::f32;
+  float* scratch = nullptr;  // attention_scratch_floats() for the calling task
+};
+
+/// A query tile covers this many tokens; work items of attention are (tile, kv head).
+inline constexpr int64_t kAttentionTile = 8;
+/// Keys are taken in chunks of this many at absolute positions, one softmax rescaling each.
+inline constexpr int64_t kAttentionChunk = 64;
+inline constexpr int64_t attention_scratch_floats(int64_t heads_per_group, int64_t head_dim) {
+  return heads_per_group * kAttentionTile * (kAttentionChunk + 2 * head_dim + 32);
+}
+
+/// What is asked of a kernel when rows are chosen, once, at load.
+struct Problem {
+  Op op = Op::matmul;
+  Encoding weight{};     // matmul
+  bool fast = false;     // matmul: activations may be quantized to int8
+  int64_t n = 0, k = 0;
+  int64_t head_dim = 0;  // attention
+};
+
+/// Bytes that `rows_per_unit` consecutive rows take when packed.
+struct UnitLayout {
+  int64_t rows_per_unit = 0;
+  int64_t code_bytes = 0;
+  int64_t scale_bytes = 0;
+};
+
+using MatmulFn = void (*)(const MatmulArgs&, int64_t unit_begin, int64_t unit_end) noexcept;
+using DecodeRowsFn = void (*)(const WeightView&, int64_t row, float* out) noexcept;  // out[k_padded]
+
+/// One implementation of one op. `run` takes a range of work: units of rows for matmul, tokens for the element-wise ops, and
+/// (tile, kv head) items for attention.
+struct Kernel {
+  Op op;
+  const char* name;
+  int cost;  // the lowest whose why_not is null is taken
+  /// Null when the row can do it, else the reason in a few words.
+  const char* (*why_not)(const Problem&);
+  union Run {
+    MatmulFn matmul;
+    void (*quantize_act)(const QuantizeActArgs&, int64_t begin, int64_t end) noexcept;
+    void (*rms_norm)(const RmsNormArgs&, int64_t begin, int64_t end) noexcept;
+    void (*silu_mul)(const SiluMulArgs&, int64_t begin, int64_t end) noexcept;
+    void (*attention)(const AttentionArgs&, int64_t begin, int64_t end) noexcept;
+  } run;
+  // Matmul alone:
+  ActForm act = ActForm::f32;
+  UnitLayout (*layout)(const Encoding&, int64_t k) = nullptr;
+  /// Packs the rows of one unit, fewer at the end of the matrix; missing rows and columns become zero weights.
+  void (*pack)(const Encoding&, const RowBlock&, int64_t first_row, uint8_t* codes, uint8_t* scales) = nullptr;
+  DecodeRowsFn decode_row = nullptr;  // one dequantized row, for embeddings and checks
+};
+
+/// Rows that need the same instructions.
+struct KernelSet {
+  const char* name;     // what --isa calls it
+  uint32_t needs;       // cpu::Feature bits
+  const Kernel* rows;
+  int n_rows;
+};
+
+}  // namespace packhorse

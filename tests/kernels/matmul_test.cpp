@@ -1,0 +1,267 @@
+// Every matmul row of every set that this CPU has, on every encoding it takes and on awkward shapes, equals ref/ bit for bit; so do
+// its schedules for one and for many tokens. The cases come from the tables.
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <random>
+
+#include "base/error.h"
+#include "codec/tables.h"
+#include "kernels/cpu/cpu_features.h"
+#include "kernels/packed_weight.h"
+
+namespace packhorse {
+namespace {
+
+struct NamedEncoding {
+  const char* name;
+  Encoding encoding;
+};
+
+Encoding grouped(uint8_t bits, int16_t offset, ScaleType min = ScaleType::none) {
+  return {.element = Element::integer, .bits = bits, .offset = offset, .grouping = {GroupKind::along_k, 32}, .scale = ScaleType::f16, .min = min};
+}
+Encoding two_level(uint8_t bits, int16_t offset, uint32_t group, ScaleType scale, ScaleType min) {
+  return {.element = Element::integer, .bits = bits, .offset = offset, .grouping = {GroupKind::along_k, group}, .scale = scale, .min = min, .super_size = 256};
+}
+Encoding table(const CodeTable& codes, Grouping grouping) {
+  return {.element = Element::table, .bits = 4, .table = &codes, .grouping = grouping, .scale = ScaleType::f32};
+}
+Encoding row8(float threshold) {
+  return {.element = Element::integer, .bits = 8, .offset = 128, .factor = 1.0f / 127, .grouping = {GroupKind::row, 0}, .scale = ScaleType::f32,
+          .act = {.code = ActScheme::Code::int8, .outlier_threshold = threshold}};
+}
+
+const std::vector<NamedEncoding>& encodings() {
+  static const std::vector<NamedEncoding> all = {
+      {"f32", {}},
+      {"f16", {.element = Element::f16, .bits = 16}},
+      {"bf16", {.element = Element::bf16, .bits = 16}},
+      {"u4_f16", grouped(4, 8)},
+      {"u4_f16_min", grouped(4, 0, ScaleType::f16)},
+      {"u5_f16", grouped(5, 16)},
+      {"u5_f16_min", grouped(5, 0, ScaleType::f16)},
+      {"u8_f16", grouped(8, 128)},
+      {"u2_super", two_level(2, 0, 16, ScaleType::u4, ScaleType::u4)},
+      {"u3_super", two_level(3, 4, 16, ScaleType::i8, ScaleType::none)},
+      {"u4_super", two_level(4, 0, 32, ScaleType::u8, ScaleType::u8)},
+      {"u5_super", two_level(5, 0, 32, ScaleType::u8, ScaleType::u8)},
+      {"u6_super", two_level(6, 32, 16, ScaleType::i8, ScaleType::none)},
+      {"nf4", table(kNf4, {GroupKind::flat, 64})},
+      {"fp4_g32", table(kFp4, {GroupKind::along_k, 32})},
+      {"nf4_g4096", table(kNf4, {GroupKind::flat, 4096})},
+      {"int8_row", row8(0)},
+      {"int8_row_outliers", row8(2.5f)},
+  };
+  return all;
+}
+
+/// A random weight with every code and with scales of both signs, as a plan.
+WeightPlan random_plan(const Encoding& e, int64_t n, int64_t k, unsigned seed) {
+  auto all = std::make_shared<RowBlock>();
+  all->resize(e, 0, n, k);
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  if (is_float(e.element)) {
+    for (size_t i = 0; i < all->codes.size(); i += element_bytes(e.element)) {
+      const float value = normal(random);
+      const auto bits = std::bit_cast<uint32_t>(value);
+      if (e.element == Element::f32) std::memcpy(&all->codes[i], &bits, 4);
+      const uint16_t half = e.element == Element::bf16 ? static_cast<uint16_t>(bits >> 16) : static_cast<uint16_t>(0x3000 | (bits & 0x83ff));
+      if (e.element != Element::f32) std::memcpy(&all->codes[i], &half, 2);
+    }
+  } else {
+    for (uint8_t& code : all->codes) code = static_cast<uint8_t>(random() & ((1u << e.bits) - 1));
+  }
+  const auto fill = [&](std::vector<float>& values, ScaleType type) {
+    for (float& v : values) {
+      switch (type) {
+        case ScaleType::u8: v = static_cast<float>(random() % 64); break;
+        case ScaleType::i8: v = static_cast<float>(static_cast<int>(random() % 256) - 128); break;
+        case ScaleType::u4: v = static_cast<float>(random() % 16); break;
+        case ScaleType::f32: v = normal(random); break;
+        default: v = static_cast<float>(static_cast<int>(random() % 2048) - 1024) / 1024;  // exact in f16 and nearly in bf16
+      }
+    }
+  };
+  fill(all->scale, e.scale);
+  fill(all->min, e.min);
+  fill(all->super_scale, ScaleType::f16);
+  fill(all->super_min, ScaleType::f16);
+  WeightPlan plan{.name = "random", .encoding = e, .n = n, .k = k, .read = {}};
+  plan.read = [all, e](int64_t begin, int64_t count, RowBlock& rows) {
+    rows.resize(e, begin, count, all->k);
+    const auto cut = [&](const auto& from, auto& to) {
+      const auto per_row = static_cast<int64_t>(from.size()) / all->n_rows;
+      std::copy_n(from.begin() + begin * per_row, count * per_row, to.begin());
+    };
+    cut(all->codes, rows.codes), cut(all->scale, rows.scale), cut(all->min, rows.min);
+    cut(all->super_scale, rows.super_scale), cut(all->super_min, rows.super_min);
+  };
+  return plan;
+}
+
+/// Quantized and float forms of random activations, all made by ref.
+struct Inputs {
+  std::vector<float> x, f32, token_scale;
+  std::vector<int8_t> q, q_token;
+  std::vector<ActBlock> blocks, blocks_token;
+  std::vector<Outlier> outliers;
+  std::vector<int32_t> n_outliers;
+  int64_t m, k, stride;
+
+  Inputs(int64_t tokens, int64_t columns, float threshold, unsigned seed) : m(tokens), k(columns), stride(padded_k(columns)) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal;
+    x.resize(static_cast<size_t>(m * k));
+    for (float& v : x) v = normal(random);
+    const auto size = static_cast<size_t>(m * stride);
+    f32.resize(size), q.resize(size), q_token.resize(size), outliers.resize(size);
+    blocks.resize(size / 32), blocks_token.resize(size / 32);
+    token_scale.resize(static_cast<size_t>(m)), n_outliers.resize(static_cast<size_t>(m));
+    const auto quantize = KernelSelector("ref").choose({.op = Op::quantize_act}, "test").kernel->run.quantize_act;
+    quantize({.x = x.data(), .x_stride = k, .k = k, .stride = stride, .f32 = f32.data(), .q = q.data(), .blocks = blocks.data()}, 0, m);
+    std::vector<float> copy(size);
+    quantize({.x = x.data(), .x_stride = k, .k = k, .stride = stride, .f32 = copy.data(), .q = q_token.data(), .blocks = blocks_token.data(),
+              .token_scale = token_scale.data(), .outliers = outliers.data(), .n_outliers = n_outliers.data(), .outlier_threshold = threshold},
+             0, m);
+  }
+  ActView view(ActForm form) const {
+    switch (form) {
+      case ActForm::f32: return {.f32 = f32.data(), .stride = stride};
+      case ActForm::int8_block: return {.q = q.data(), .blocks = blocks.data(), .stride = stride};
+      case ActForm::int8_token: break;
+    }
+    return {.q = q_token.data(), .blocks = blocks_token.data(), .token_scale = token_scale.data(), .outliers = outliers.data(),
+            .n_outliers = n_outliers.data(), .stride = stride};
+  }
+};
+
+std::vector<float> multiply(const PackedWeight& weight, const Inputs& in, int64_t m, const float* bias, ThreadPool& pool) {
+  std::vector<float> y(static_cast<size_t>(m * weight.n()));
+  weight.multiply(in.view(weight.kernel().kernel->act), m, y.data(), weight.n(), bias, pool);
+  return y;
+}
+
+uint64_t differing_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  uint64_t count = 0;
+  for (size_t i = 0; i < a.size(); ++i) count += std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i]) && !(a[i] == 0 && b[i] == 0);
+  return count;
+}
+
+struct Case {
+  const KernelSet* set;
+  const NamedEncoding* encoding;
+  bool fast;
+};
+
+std::vector<Case> cases() {
+  std::vector<Case> out;
+  for (const KernelSet* set : kernel_sets()) {
+    if ((set->needs & ~cpu::features()) != 0 || std::string_view(set->name) == "ref") continue;
+    for (const NamedEncoding& e : encodings()) {
+      for (const bool fast : {false, true}) out.push_back({set, &e, fast});
+    }
+  }
+  return out;
+}
+
+class Matmul : public ::testing::TestWithParam<Case> {};
+
+TEST_P(Matmul, equals_ref_bit_for_bit_at_any_batch_size) {
+  const auto [set, named, fast] = GetParam();
+  const Encoding& e = named->encoding;
+  ThreadPool one(1), many(3);
+  const KernelSelector ref("ref"), selector(set->name);
+  struct Size {
+    int64_t n, k;
+  };
+  for (const Size size : {Size{48, 256}, Size{17, 768}, Size{1, 512}}) {
+    const int64_t k = e.super_size ? size.k : size.k - 32 * (size.n % 3);  // K that is no multiple of 64 where the encoding allows
+    const WeightPlan plan = random_plan(e, size.n, k, 7);
+    const PackedWeight expected(plan, ref, one, {.fast = fast, .on_read = {}}), actual(plan, selector, many, {.fast = fast, .on_read = {}});
+    ASSERT_TRUE(actual.kernel().name().starts_with(set->name)) << actual.kernel().name();
+    const Inputs in(129, k, e.act.outlier_threshold, 11);
+    const std::vector<float> bias(static_cast<size_t>(size.n), 0.25f);
+    const std::vector<float> want = multiply(expected, in, 129, bias.data(), one);
+    for (const int64_t m : {1, 7, 32, 129}) {
+      const std::vector<float> got = multiply(actual, in, m, bias.data(), many);
+      const std::vector<float> head(want.begin(), want.begin() + m * size.n);
+      EXPECT_EQ(differing_bits(head, got), 0u) << actual.kernel().name() << " m=" << m << " n=" << size.n << " k=" << k;
+    }
+    std::vector<float> row(static_cast<size_t>(k)), ref_row(row);
+    for (int64_t r = 0; r < size.n; ++r) {
+      actual.decode_row(r, row.data());
+      expected.decode_row(r, ref_row.data());
+      ASSERT_EQ(differing_bits(row, ref_row), 0u) << "row " << r;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllRows, Matmul, ::testing::ValuesIn(cases()), [](const auto& test) {
+  return std::string(test.param.set->name) + "_" + test.param.encoding->name + (test.param.fast ? "_fast" : "_exact");
+});
+
+TEST(MatmulTable, every_row_takes_one_of_the_encodings) {
+  for (const KernelSet* set : kernel_sets()) {
+    for (const Kernel& row : std::span(set->rows, static_cast<size_t>(set->n_rows))) {
+      if (row.op != Op::matmul) continue;
+      bool taken = false;
+      for (const NamedEncoding& e : encodings()) {
+        for (const int64_t k : {int64_t{768}, int64_t{72}}) {
+          for (const bool fast : {false, true}) taken |= row.why_not({.op = Op::matmul, .weight = e.encoding, .fast = fast, .n = 16, .k = k}) == nullptr;
+        }
+      }
+      EXPECT_TRUE(taken) << set->name << "." << row.name;
+    }
+  }
+}
+
+TEST(MatmulTable, every_encoding_has_an_int8_row_unless_it_is_float) {
+  for (const NamedEncoding& e : encodings()) {
+    const Choice choice = KernelSelector().find({.op = Op::matmul, .weight = e.encoding, .fast = true, .n = 16, .k = 768});
+    ASSERT_NE(choice.kernel, nullptr) << e.name;
+    EXPECT_EQ(choice.kernel->act == ActForm::f32, is_float(e.encoding.element)) << e.name << " " << choice.name();
+  }
+}
+
+// Groups that are no whole blocks of 32: K = 72 and flat groups of 64 leave 8 columns per scale.
+TEST(MatmulOddGroups, equal_ref_bit_for_bit) {
+  ThreadPool pool(1);
+  for (const int64_t k : {72, 40, 36, 90}) {
+    const WeightPlan plan = random_plan(table(kNf4, {GroupKind::flat, 64}), 33, k, 5);
+    const Inputs in(9, k, 0, 3);
+    const PackedWeight expected(plan, KernelSelector("ref"), pool, {});
+    for (const KernelSet* set : kernel_sets()) {
+      if ((set->needs & ~cpu::features()) != 0) continue;
+      const PackedWeight actual(plan, KernelSelector(set->name), pool, {.fast = std::string_view(set->name) != "ref", .on_read = {}});
+      EXPECT_EQ(differing_bits(multiply(expected, in, 9, nullptr, pool), multiply(actual, in, 9, nullptr, pool)), 0u) << set->name << " k=" << k;
+    }
+  }
+}
+
+TEST(KernelSelector, unknown_and_missing_sets_are_resource_errors) {
+  try {
+    const KernelSelector selector("sse9");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::resource);
+    EXPECT_NE(std::string(e.what()).find("sse9"), std::string::npos);
+    EXPECT_NE(std::string(e.what()).find("ref"), std::string::npos) << "lists what there is: " << e.what();
+  }
+  EXPECT_THROW(KernelSelector("", "no_such_row"), Error);
+}
+
+TEST(KernelSelector, ref_serves_only_when_asked_for) {
+  const Problem no_row{.op = Op::attention, .head_dim = 7};
+  EXPECT_EQ(KernelSelector("avx2").find(no_row).kernel, nullptr);
+  EXPECT_NE(KernelSelector("ref").find(no_row).kernel, nullptr);
+  EXPECT_THROW(KernelSelector("avx2").choose(no_row, "attention"), Error);
+}
+
+}  // namespace
+}  // namespace packhorse
