@@ -1,0 +1,144 @@
+// Llama (arXiv 2302.13971, 2307.09288, 2407.21783): pre-norm blocks, rotary positions, grouped-query attention, SwiGLU.
+
+#include "models/llama.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "nn/attention.h"
+#include "nn/rope.h"
+
+namespace packhorse {
+namespace {
+
+constexpr int64_t kMaxLayers = 1024, kMaxWidth = 1 << 20, kMaxHeads = 1 << 14, kMaxVocab = 1 << 24, kMaxPositions = int64_t{1} << 31;
+
+struct Sizes {
+  int64_t layers, hidden, intermediate, heads, kv_heads, head_dim, vocab, max_positions;
+  double eps;
+  bool tied;
+};
+
+Sizes read_sizes(const Config& c, const Loader& loader) {
+  Sizes s{};
+  s.layers = c.size("num_hidden_layers", 1, kMaxLayers);
+  s.hidden = c.size("hidden_size", 1, kMaxWidth);
+  s.intermediate = c.size("intermediate_size", 1, kMaxWidth);
+  s.heads = c.size("num_attention_heads", 1, kMaxHeads);
+  s.kv_heads = c.size_or("num_key_value_heads", 1, kMaxHeads, s.heads);
+  if (s.heads % s.kv_heads != 0) {
+    fail_model("{}: not a divisor of the number of heads (got {}, heads {})", c.where("num_key_value_heads"), s.kv_heads, s.heads);
+  }
+  if (!c.has("head_dim") && s.hidden % s.heads != 0) {
+    fail_model("{}: not divisible by the number of heads (got {}, heads {})", c.where("hidden_size"), s.hidden, s.heads);
+  }
+  s.head_dim = c.size_or("head_dim", 2, 4096, s.hidden / s.heads);
+  s.vocab = c.has("vocab_size") ? c.size("vocab_size", 1, kMaxVocab) : loader.vocab_rows();
+  s.max_positions = c.size("max_position_embeddings", 1, kMaxPositions);
+  s.eps = c.number_or("rms_norm_eps", 0, 1, 1e-6);
+  s.tied = c.flag_or("tie_word_embeddings", false);
+  const std::string act = c.text_or("hidden_act", "silu");
+  if (act != "silu" && act != "swish") fail_model("{}: activation '{}' is not supported (silu)", c.where("hidden_act"), printable(act));
+  return s;
+}
+
+struct Block {
+  RmsNorm attn_norm, mlp_norm;
+  Linear qkv, o, gate_up, down;
+  Attention attn;
+  const AttentionShape shape;
+  CommonKernels kernels;
+
+  Block(const Scope& m, const Sizes& s, const AttentionShape& attention, int64_t layer)
+      : attn_norm(m.loader().rms_norm(m / "input_layernorm", s.hidden, s.eps)),
+        mlp_norm(m.loader().rms_norm(m / "post_attention_layernorm", s.hidden, s.eps)),
+        qkv(m.loader().column(m / "self_attn",
+                              {{"q_proj", s.heads * s.head_dim, s.heads},
+                               {"k_proj", s.kv_heads * s.head_dim, s.kv_heads},
+                               {"v_proj", s.kv_heads * s.head_dim}},
+                              s.hidden)),
+        o(m.loader().row(m / "self_attn" / "o_proj", s.hidden, s.heads * s.head_dim)),
+        gate_up(m.loader().column(m / "mlp", {{"gate_proj", s.intermediate}, {"up_proj", s.intermediate}}, s.hidden)),
+        down(m.loader().row(m / "mlp" / "down_proj", s.hidden, s.intermediate)),
+        attn(attention, layer, m.loader().selector()),
+        shape(attention),
+        kernels(m.loader().kernels()) {}
+
+  /// x[m, hidden] is updated in place.
+  void operator()(float* x, int64_t m, const Batch& batch, const Rope::Table& rope, ForwardCtx& f) const {
+    const Workspace::Mark mark = f.workspace.mark();
+    float* heads = qkv(attn_norm(x, m, f), m, f);
+    Rope::rotate(rope, heads, m, shape.qkv_width(), shape.n_heads + shape.n_kv_heads, shape.head_dim, f);
+    add_in_place(x, o(attn(heads, batch, f), m, f), m * o.n());
+    const float* gated = silu_mul(gate_up(mlp_norm(x, m, f), m, f), m, down.k(), kernels, f);
+    add_in_place(x, down(gated, m, f), m * down.n());
+    f.workspace.release(mark);
+  }
+};
+
+class Llama final : public Model {
+ public:
+  Llama(const Config& config, const Sizes& s, Loader& loader)
+      : sizes_(s),
+        spec_{.n_kv_heads = s.kv_heads, .head_dim = s.head_dim, .dtype = loader.options().kv_dtype},
+        rope_(config, config.size_or("rotary_dim", 2, s.head_dim, s.head_dim),
+              loader.options().max_model_len ? loader.options().max_model_len : s.max_positions, loader.rope_divisors()) {
+    const Scope root = loader.root();
+    const AttentionShape shape{.n_heads = s.heads, .n_kv_heads = s.kv_heads, .head_dim = s.head_dim,
+                               .scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim))};
+    embed_ = loader.embedding(root / "model" / "embed_tokens", s.vocab, s.hidden);
+    for (int64_t layer = 0; layer < s.layers; ++layer) blocks_.emplace_back(root / "model" / "layers" / layer, s, shape, layer);
+    norm_ = loader.rms_norm(root / "model" / "norm", s.hidden, s.eps);
+    head_ = loader.head(root / "lm_head", embed_, s.tied);
+  }
+
+  Logits forward(const Batch& batch, ForwardCtx& f) const override {
+    f.workspace.reset();
+    const auto m = static_cast<int64_t>(batch.tokens.size()), n_rows = static_cast<int64_t>(batch.logit_rows.size());
+    float* x = embed_(batch.tokens, f);
+    const Rope::Table rope = rope_.table(batch, f);
+    for (const Block& block : blocks_) block(x, m, batch, rope, f);
+    if (n_rows == 0) return {nullptr, 0, sizes_.vocab};
+    float* last = f.workspace.allocate<float>(n_rows * sizes_.hidden);
+    for (int64_t i = 0; i < n_rows; ++i) std::copy_n(x + batch.logit_rows[static_cast<size_t>(i)] * sizes_.hidden, sizes_.hidden, last + i * sizes_.hidden);
+    return {head_(norm_(last, n_rows, f), n_rows, f), n_rows, sizes_.vocab};
+  }
+
+  std::vector<CacheSpec> cache_specs() const override { return std::vector(blocks_.size(), spec_); }
+  int64_t vocab_size() const override { return sizes_.vocab; }
+  int64_t max_positions() const override { return sizes_.max_positions; }
+
+  void visit_weights(const WeightVisitor& visit) const override {
+    visit({embed_.module(), 0, embed_.table().n()}, embed_.table());
+    for (const Block& block : blocks_) {
+      for (const Linear* linear : {&block.qkv, &block.o, &block.gate_up, &block.down}) linear->visit(visit);
+    }
+    head_.visit(visit);
+  }
+
+ private:
+  Sizes sizes_;
+  CacheSpec spec_;
+  Rope rope_;
+  Embedding embed_;
+  std::vector<Block> blocks_;
+  RmsNorm norm_;
+  Linear head_;
+};
+
+constexpr std::string_view kArchitectures[] = {"LlamaForCausalLM"};
+
+}  // namespace
+
+std::unique_ptr<Model> build_llama(const Config& config, Loader& loader) {
+  return std::make_unique<Llama>(config, read_sizes(config, loader), loader);
+}
+
+extern const Arch kLlama{
+    .name = "llama",
+    .hf_architectures = kArchitectures,
+    .gguf = {.architecture = "llama", .modules = kDecoderModules, .keys = kDecoderKeys, .interleaved_rope = true},
+    .build = build_llama,
+};
+
+}  // namespace packhorse

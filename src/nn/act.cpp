@@ -1,0 +1,39 @@
+#include "nn/act.h"
+
+namespace packhorse {
+
+CommonKernels::CommonKernels(const KernelSelector& selector)
+    : quantize_act(selector.choose({.op = Op::quantize_act}, "quantize_act")),
+      rms_norm(selector.choose({.op = Op::rms_norm}, "rms_norm")),
+      silu_mul(selector.choose({.op = Op::silu_mul}, "silu_mul")) {}
+
+ActView Activations::get(ActForm form, float threshold) {
+  const auto index = static_cast<size_t>(form);
+  if (has_[index] && (form != ActForm::int8_token || threshold == threshold_)) return made_[index];
+  const int64_t stride = padded_k(k_), n_blocks = stride / kBlockK;
+  QuantizeActArgs args{.x = x_, .x_stride = k_, .k = k_, .stride = stride, .outlier_threshold = threshold};
+  if (form == ActForm::f32 && k_ == stride) {
+    made_[index] = {.f32 = x_, .stride = stride};
+    has_[index] = true;
+    return made_[index];
+  }
+  Workspace& memory = ctx_.workspace;
+  if (form != ActForm::int8_block || k_ != stride) args.f32 = memory.allocate<float>(m_ * stride);
+  if (form != ActForm::f32) {
+    args.q = memory.allocate<int8_t>(m_ * stride);
+    args.blocks = memory.allocate<ActBlock>(m_ * n_blocks);
+  }
+  if (form == ActForm::int8_token) {
+    args.token_scale = memory.allocate<float>(m_);
+    args.outliers = memory.allocate<Outlier>(m_ * stride);
+    args.n_outliers = memory.allocate<int32_t>(m_);
+    threshold_ = threshold;
+  }
+  for_tokens(ctx_.pool, m_, [&](int64_t begin, int64_t end) { kernels_.quantize_act.kernel->run.quantize_act(args, begin, end); });
+  made_[index] = {.f32 = args.f32, .q = args.q, .blocks = args.blocks, .token_scale = args.token_scale, .outliers = args.outliers,
+                  .n_outliers = args.n_outliers, .stride = stride};
+  has_[index] = true;
+  return made_[index];
+}
+
+}  // namespace packhorse

@@ -1,0 +1,31 @@
+#pragma once
+// Self-attention of a layer: stores keys and values of the batch in the paged cache, then attends.
+
+#include "kernels/select.h"
+#include "nn/model.h"
+
+namespace packhorse {
+
+struct AttentionShape {
+  int64_t n_heads = 0, n_kv_heads = 0, head_dim = 0;
+  float scale = 0;      // of the scores
+  int64_t window = 0;   // 0 = all earlier positions
+  int64_t qkv_width() const { return (n_heads + 2 * n_kv_heads) * head_dim; }
+};
+
+class Attention {
+ public:
+  Attention() = default;
+  /// Error{model} when no kernel takes the head size.
+  Attention(const AttentionShape& shape, int64_t layer, const KernelSelector& selector);
+  /// qkv[m, qkv_width] holds rotated queries and keys, then values; returns [m, n_heads * head_dim].
+  float* operator()(const float* qkv, const Batch& batch, ForwardCtx& ctx) const;
+
+ private:
+  void store(const float* qkv, const Batch& batch, ForwardCtx& ctx) const;
+  AttentionShape shape_;
+  int64_t layer_ = 0;
+  Choice kernel_;
+};
+
+}  // namespace packhorse

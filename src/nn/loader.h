@@ -1,0 +1,90 @@
+#pragma once
+// Builds layers from a checkpoint: names to plans, plans to packed weights.
+
+#include <atomic>
+#include <functional>
+#include <initializer_list>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "formats/format.h"
+#include "nn/arch.h"
+#include "nn/linear.h"
+
+namespace packhorse {
+
+/// Everything that decides how weights are loaded.
+struct LoadOptions {
+  QuantizationPlan quantization;
+  bool fast = true;          // int8 activations where a kernel has them; false = exact float32
+  bool format_act = false;   // with fast = false: still quantize activations where the format itself does (tests)
+  KvDType kv_dtype = KvDType::f16;
+  int64_t max_model_len = 0;  // 0 = the model's own limit
+  std::function<void(uint64_t done, uint64_t total)> on_progress;  // source bytes, from the loading thread or workers
+};
+
+/// A place in the module tree: `loader / "model" / "layers" / 3`.
+class Scope {
+ public:
+  Scope(Loader& loader, std::string path) : loader_(loader), path_(std::move(path)) {}
+  Scope operator/(std::string_view child) const { return {loader_, path_.empty() ? std::string(child) : path_ + "." + std::string(child)}; }
+  Scope operator/(int64_t index) const { return *this / std::to_string(index); }
+  Loader& loader() const { return loader_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  Loader& loader_;
+  std::string path_;
+};
+
+/// A projection of a column-parallel group: child module name and its output rows.
+struct Output {
+  std::string_view name;
+  int64_t rows;
+  int64_t rotary_heads = 0;  // query and key: heads whose rows GGUF may hold in another order
+};
+
+class Loader {
+ public:
+  Loader(const CheckpointView& view, const Arch& arch, const KernelSelector& selector, ThreadPool& pool, LoadOptions options);
+
+  Scope root() { return {*this, ""}; }
+  const LoadOptions& options() const { return options_; }
+  const KernelSelector& selector() const { return selector_; }
+  const CommonKernels& kernels() const { return kernels_; }
+
+  bool has(const Scope& module) const;
+  /// Modules below `parent` that read the same input [k]; each finds its bias by itself. Column and row say how tensor parallelism
+  /// will cut them.
+  Linear column(const Scope& parent, std::initializer_list<Output> outputs, int64_t k);
+  Linear row(const Scope& module, int64_t n, int64_t k);
+  Embedding embedding(const Scope& module, int64_t vocab_size, int64_t k);
+  /// The head: of its own, or sharing the embedding's table when tied or absent from a GGUF file.
+  Linear head(const Scope& module, const Embedding& embedding, bool tied);
+  RmsNorm rms_norm(const Scope& module, int64_t n, double eps);
+  /// Rows of the embedding tensor: the vocabulary of a GGUF file that does not say it.
+  int64_t vocab_rows() const;
+  /// GGUF's rope_freqs, or nothing.
+  std::vector<float> rope_divisors();
+
+ private:
+  Module describe(std::string_view path, int64_t n, int64_t k, int64_t rotary_heads) const;
+  std::string source_name(std::string_view path) const;
+  /// A vector of floats by full source name ("blk.0.attn_norm.weight").
+  std::vector<float> vector(const std::string& name, int64_t n);
+  std::unique_ptr<PackedWeight> pack(const WeightPlan& plan);
+  Linear linear(const std::vector<Module>& modules, bool quantize);
+
+  const CheckpointView& view_;
+  const Arch& arch_;
+  const KernelSelector& selector_;
+  ThreadPool& pool_;
+  LoadOptions options_;
+  CommonKernels kernels_;
+  std::atomic<uint64_t> bytes_done_{0};
+  uint64_t bytes_total_ = 0;
+};
+
+}  // namespace packhorse
