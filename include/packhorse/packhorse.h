@@ -227,10 +227,11 @@ class Engine {
   const std::string& chat_template() const;
   const EngineOptions& options() const;
 
-  /// JSON object: "model", "architecture", "dtype", "kv_cache_dtype", "max_model_len", "isa", "threads", "weight_bytes",
-  /// "kv_cache_bytes", and "modules": array of {"name", "format" (of the weight in memory: "q4_1", "nf4"), "shape"
-  /// [N, K], "bytes", "decode", "prefill" (kernel rows chosen)}; with `explain` each module also has "candidates": array
-  /// of {"phase", "kernel", "why_not"}, where "why_not" is null for the row that was chosen.
+  /// JSON object: "model", "architecture", "quantization", "dtype", "kv_cache_dtype", "max_model_len", "vocab_size",
+  /// "isa", "threads", "weight_bytes", "kv_cache_bytes", and "modules": array of {"name", "format" (of the weight in
+  /// memory), "shape" [N, K], "bytes", "bits_per_weight", "shared" (a tied head, counted elsewhere), "decode", "prefill"
+  /// (kernel rows)}; with `explain` each module also has "candidates": array of {"phase", "kernel", "why_not"}, where
+  /// "why_not" is null for the row that was chosen.
   std::string inspect_json(bool explain) const;
 
   TextScore score_text(const TextScoreOptions& options, Engine* against = nullptr);

@@ -25,8 +25,10 @@ class SpawnSettings {
   SpawnSettings(bool show_output, int error_pipe) {
     posix_spawn_file_actions_init(&actions_);
     posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    if (show_output) posix_spawn_file_actions_adddup2(&actions_, STDERR_FILENO, STDOUT_FILENO);
-    else posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    if (show_output)
+      posix_spawn_file_actions_adddup2(&actions_, STDERR_FILENO, STDOUT_FILENO);
+    else
+      posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     posix_spawn_file_actions_adddup2(&actions_, error_pipe, STDERR_FILENO);
     posix_spawnattr_init(&attributes_);
     sigset_t signals;
@@ -73,8 +75,7 @@ ProcessResult run_process(const std::vector<std::string>& arguments, bool show_o
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0) fail(ErrorKind::io, "cannot make a pipe: {}", std::strerror(errno));
   pid_t child = 0;
   const SpawnSettings settings(show_output, pipe[1]);
-  const int error =
-      ::posix_spawnp(&child, argv[0], settings.actions(), settings.attributes(), argv.data(), environ);
+  const int error = ::posix_spawnp(&child, argv[0], settings.actions(), settings.attributes(), argv.data(), environ);
   ::close(pipe[1]);
   ProcessResult result;
   if (error == 0) result.error_text = read_tail(pipe[0]);

@@ -1,0 +1,115 @@
+#include "app/cli/flags.h"
+
+#include <algorithm>
+#include <numeric>
+#include <type_traits>
+
+namespace packhorse::cli {
+namespace {
+
+using app::Flag;
+
+std::string default_text(const Flag& flag, const auto& member) {
+  if (!flag.unset.empty()) return std::string(flag.unset);
+  if constexpr (std::is_same_v<decltype(member), const std::string&>)
+    return member.empty() ? "none" : member;
+  else
+    return fmt::format("{}", member);
+}
+
+std::string help_text(const Flag& flag, const auto& member) {
+  return fmt::format("{} [default: {}; {}]", flag.help, default_text(flag, member), flag.variable());
+}
+
+/// Levenshtein distance.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i + 1);
+    for (size_t j = 0; j < b.size(); ++j) {
+      const size_t substituted = diagonal + (a[i] != b[j]);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({substituted, row[j] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
+/// What `command` accepts at this place: its options and subcommands.
+std::vector<std::string> known_words(const CLI::App& command) {
+  std::vector<std::string> words;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames()) words.push_back("--" + name);
+  }
+  for (const CLI::App* child : command.get_subcommands({})) words.push_back(child->get_name());
+  return words;
+}
+
+}  // namespace
+
+std::string wrap_help(std::string_view text) {
+  constexpr size_t kWidth = 76;
+  std::string wrapped;
+  while (text.size() > kWidth) {
+    size_t cut = text.rfind(' ', kWidth);
+    if (cut == text.npos) cut = std::min(text.find(' '), text.size());
+    wrapped.append(text.substr(0, cut)).push_back('\n');
+    text.remove_prefix(std::min(cut + 1, text.size()));
+  }
+  return wrapped.append(text);
+}
+
+void add_engine_flags(CLI::App& command, EngineOptions& options) {
+  app::visit_flags(options, [&](const Flag& flag, auto& member) {
+    const std::string help = help_text(flag, member), name = flag.long_name();
+    CLI::Option* option = nullptr;
+    if constexpr (std::is_same_v<decltype(member), bool&>) {
+      option = command.add_flag(fmt::format("{},!--no-{}", name, flag.name), member, wrap_help(help));
+    } else {
+      const std::string names = flag.letter ? fmt::format("-{},{}", flag.letter, name) : name;
+      option = add_value(command, names, flag.metavar, help, [flag, name, &member](const std::string& text) {
+        app::set_from_text(flag, name, text, member);
+      });
+    }
+    option->group("Engine");
+  });
+  command.add_option_function<std::string>("--weights-load-device", [](const std::string&) {})->group("");
+}
+
+void finish_engine_flags(const CLI::App& command, EngineOptions& options) {
+  app::apply_environment(options, [&](const Flag& flag) { return command.count(flag.long_name()) > 0; });
+  app::check_supported(options);
+}
+
+std::vector<std::string> normalize_arguments(int argc, const char* const* argv) {
+  std::vector<std::string> arguments;
+  bool only_positional = false;
+  for (int i = 1; i < argc; ++i) {
+    std::string text = argv[i];
+    only_positional = only_positional || text == "--";
+    if (!only_positional && text == "-tp") text = "--tensor-parallel-size";
+    if (!only_positional && text.starts_with("--")) {
+      const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(text.find('='), text.size()));
+      std::replace(text.begin(), end, '_', '-');
+    }
+    arguments.push_back(std::move(text));
+  }
+  return arguments;
+}
+
+void fail_unknown(const CLI::App& command, const std::string& argument) {
+  const std::string word = argument.substr(0, argument.find('='));
+  std::string nearest;
+  size_t best = std::max<size_t>(2, word.size() / 3) + 1;
+  for (const std::string& known : known_words(command)) {
+    if (const size_t distance = edit_distance(word, known); distance < best) best = distance, nearest = known;
+  }
+  const std::string hint = nearest.empty() ? "see --help" : fmt::format("did you mean '{}'?", nearest);
+  const char* what = argument.starts_with('-')         ? "unknown option"
+                     : command.get_parent() == nullptr ? "unknown command"
+                                                       : "unexpected argument";
+  throw Error(ErrorKind::usage, fmt::format("{} '{}' ({})", what, printable(argument), hint));
+}
+
+}  // namespace packhorse::cli

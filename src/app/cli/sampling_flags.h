@@ -1,0 +1,25 @@
+#pragma once
+// Sampling parameters on the command line, over the defaults of the model's generation_config.json.
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "packhorse/packhorse.h"
+
+namespace packhorse::cli {
+
+struct SamplingFlags {
+  std::optional<double> temperature, top_p, min_p;
+  std::optional<int64_t> top_k, max_tokens;
+  std::vector<std::string> stop;
+
+  void add_to(CLI::App& command);
+  /// `defaults` with what was given; without --max-tokens the answer may fill the context. Throws Error{request} for
+  /// values out of range.
+  SamplingParams over(SamplingParams defaults) const;
+};
+
+}  // namespace packhorse::cli

@@ -1,0 +1,70 @@
+"""Which of vLLM's arguments the engine takes, and what happens to the others."""
+
+import json
+import os
+import warnings
+from typing import Any
+
+# They steer speed, placement or logging of vLLM's own parts; no result depends on them.
+ACCEPTED = frozenset({
+    "allow_deprecated_quantization", "allowed_local_media_path", "async_scheduling", "attention_backend",
+    "attention_config", "block_size", "compilation_config", "cpu_offload_gb", "disable_custom_all_reduce",
+    "disable_log_stats", "distributed_executor_backend", "enable_chunked_prefill", "enforce_eager", "ignore_patterns",
+    "linear_backend", "log_level", "master_addr", "master_port", "model_loader_extra_config", "moe_backend",
+    "nnodes", "node_rank", "numa_bind", "profiler_config", "scheduling_policy", "served_model_name",
+    "shutdown_timeout", "stream_interval", "structured_outputs_config", "tokenizer_mode", "weights_load_device",
+})  # fmt: skip
+
+# Arguments of features that are not there yet, with the values that ask for nothing.
+NOT_SUPPORTED: dict[str, tuple] = {
+    "runner": ("auto", "generate"),
+    "convert": ("auto", "none"),
+    "hf_overrides": (None, {}),
+    "pooler_config": (None,),
+    "logits_processors": (None, []),
+    "mm_processor_kwargs": (None, {}),
+    "speculative_config": (None,),
+    "spec_method": (None,),
+    "spec_model": (None,),
+    "spec_tokens": (None,),
+    "reasoning_parser": (None, ""),
+    "enable_lora": (None, False),
+    "max_loras": (None,),
+    "max_lora_rank": (None,),
+    "pipeline_parallel_size": (None, 1),
+    "data_parallel_size": (None, 1),
+    "kv_cache_memory_bytes": (None,),
+    "kv_cache_dtype_skip_layers": (None, []),
+    "logprobs_mode": (None, "raw_logprobs"),
+}
+
+# Names of older releases.
+OLD = frozenset({"swap_space", "task", "guided_decoding", "guided_decoding_backend", "max_seq_len_to_capture"})
+
+
+def engine_options(arguments: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that the engine itself takes. One that equals its default counts as not given, so that the
+    environment may set it (PACKHORSE_DTYPE and so on)."""
+    options = {}
+    for name, value in arguments.items():
+        if name in OLD:
+            warnings.warn(f"{name} is an argument of older releases and has no effect", stacklevel=3)
+        elif name in NOT_SUPPORTED:
+            if not any(value is idle or value == idle for idle in NOT_SUPPORTED[name]):
+                raise ValueError(f"{name}: not supported yet (got {value!r})")
+        elif name not in ACCEPTED and not name.startswith("offload_") and value != defaults.get(name):
+            options[name] = _plain(name, value)
+    return options
+
+
+def _plain(name: str, value: Any) -> Any:
+    """The value as text or number."""
+    if name == "dtype" or name == "kv_cache_dtype":
+        return str(value).removeprefix("torch.")  # a torch.dtype says its name
+    if name == "quantization_config" and not isinstance(value, str):
+        return json.dumps(value.to_dict() if hasattr(value, "to_dict") else value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if name == "hf_token" and isinstance(value, bool):
+        return os.environ.get("HF_TOKEN") if value else None
+    return value

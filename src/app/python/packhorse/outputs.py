@@ -1,0 +1,98 @@
+"""What a request returns, with vLLM's names."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+
+@dataclasses.dataclass(slots=True)
+class Logprob:
+    """`rank` is 1 for the most likely token of its position."""
+
+    logprob: float
+    rank: int | None = None
+    decoded_token: str | None = None
+
+
+LogprobsOnePosition = dict[int, Logprob]
+PromptLogprobs = list[LogprobsOnePosition | None]
+SampleLogprobs = list[LogprobsOnePosition]
+
+
+def _logprobs(positions: list | None) -> list | None:
+    """Lists of (token id, logprob, rank, decoded token) as one dictionary a position."""
+    if positions is None:
+        return None
+    return [
+        None if entries is None else {token_id: Logprob(*rest) for token_id, *rest in entries} for entries in positions
+    ]
+
+
+@dataclasses.dataclass
+class CompletionOutput:
+    index: int
+    text: str
+    token_ids: Sequence[int]
+    cumulative_logprob: float | None
+    logprobs: SampleLogprobs | None
+    routed_experts: Any = None
+    finish_reason: str | None = None
+    stop_reason: int | str | None = None
+    lora_request: Any = None
+
+    def finished(self) -> bool:
+        return self.finish_reason is not None
+
+
+@dataclasses.dataclass
+class RequestStateStats:
+    """Seconds on a monotonic clock that starts with the engine."""
+
+    num_generation_tokens: int = 0
+    arrival_time: float = 0.0
+    queued_ts: float = 0.0
+    scheduled_ts: float = 0.0
+    first_token_ts: float = 0.0
+    last_token_ts: float = 0.0
+
+
+@dataclasses.dataclass
+class RequestOutput:
+    request_id: str
+    prompt: str | None
+    prompt_token_ids: list[int] | None
+    prompt_logprobs: PromptLogprobs | None
+    outputs: list[CompletionOutput]
+    finished: bool
+    metrics: RequestStateStats | None = None
+    lora_request: Any = None
+    encoder_prompt: str | None = None
+    encoder_prompt_token_ids: list[int] | None = None
+    num_cached_tokens: int | None = None
+    num_cache_creation_tokens: int | None = None
+    kv_transfer_params: dict[str, Any] | None = None
+
+    @classmethod
+    def from_engine(cls, fields: dict[str, Any]) -> "RequestOutput":
+        """From the dictionary that the extension module makes."""
+        outputs = [
+            CompletionOutput(**{**completion, "logprobs": _logprobs(completion["logprobs"])})
+            for completion in fields["outputs"]
+        ]
+        arrival, scheduled, first_token, last_token = fields["metrics"]
+        stats = RequestStateStats(
+            num_generation_tokens=sum(len(completion.token_ids) for completion in outputs),
+            arrival_time=arrival,
+            queued_ts=arrival,
+            scheduled_ts=scheduled,
+            first_token_ts=first_token,
+            last_token_ts=last_token,
+        )
+        return cls(
+            **{
+                **fields,
+                "prompt_logprobs": _logprobs(fields["prompt_logprobs"]),
+                "outputs": outputs,
+                "metrics": stats,
+            }
+        )

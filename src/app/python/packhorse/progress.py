@@ -1,0 +1,93 @@
+"""Progress bars with vLLM's texts. tqdm is optional: without it there are none."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+UseTqdm = bool | Callable[..., Any]
+
+
+def make_bar(use_tqdm: UseTqdm, **settings: Any) -> Any | None:
+    """A bar, or None where none is wanted. `use_tqdm` may be a function to call instead of tqdm."""
+    if callable(use_tqdm):
+        return use_tqdm(**settings)
+    if not use_tqdm:
+        return None
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        return None
+    return tqdm(**settings)
+
+
+def track(items: list, use_tqdm: UseTqdm, desc: str) -> Iterator:
+    """Iterates over `items` under a bar."""
+    bar = make_bar(use_tqdm, total=len(items), desc=desc)
+    try:
+        for item in items:
+            yield item
+            if bar is not None:
+                bar.update(1)
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+class LoadBar:
+    """Follows the engine's reports while a model loads."""
+
+    def __init__(self, use_tqdm: UseTqdm) -> None:
+        self._use_tqdm = use_tqdm
+        self._bar: Any | None = None
+        self._total = 0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self._total = total
+        if self._bar is None:
+            self._bar = make_bar(
+                self._use_tqdm,
+                total=total,
+                desc="Loading safetensors checkpoint shards",
+                unit_scale=True,
+                dynamic_ncols=True,
+            )
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+
+    def finish(self) -> None:
+        """Small parts of the files are read without a report."""
+        if self._bar is not None:
+            self("", self._total, self._total)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class GenerationBar:
+    """"Processed prompts" with the estimated speed: one unit for each output of a request."""
+
+    def __init__(self, use_tqdm: UseTqdm, total: int) -> None:
+        self._bar = make_bar(
+            use_tqdm, total=total, desc="Processed prompts", dynamic_ncols=True, postfix=self._speed(0.0, 0.0)
+        )
+        self._n_input = self._n_output = 0
+
+    @staticmethod
+    def _speed(n_input: float, n_output: float) -> str:
+        return f"est. speed input: {n_input:.2f} toks/s, output: {n_output:.2f} toks/s"
+
+    def finished(self, output: Any) -> None:
+        if self._bar is None:
+            return
+        n = len(output.outputs)
+        self._n_input += len(output.prompt_token_ids) * n
+        self._n_output += sum(len(completion.token_ids) for completion in output.outputs)
+        elapsed = max(getattr(self._bar, "format_dict", {}).get("elapsed", 0.0), 1e-9)
+        self._bar.postfix = self._speed(self._n_input / elapsed, self._n_output / elapsed)
+        self._bar.update(n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            if hasattr(self._bar, "refresh"):
+                self._bar.refresh()
+            self._bar.close()

@@ -1,0 +1,112 @@
+#include "engine/admission.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "engine/sampler/random.h"
+
+namespace packhorse {
+namespace {
+
+std::vector<int32_t> prompt_tokens(const Prompt& prompt, const Tokenizer* tokenizer, const RequestLimits& limits) {
+  std::vector<int32_t> tokens;
+  if (prompt.token_ids) {
+    tokens.reserve(prompt.token_ids->size());
+    for (const int64_t id : *prompt.token_ids) {
+      if (id < 0 || id >= limits.vocab_size) {
+        fail(ErrorKind::request, "prompt_token_ids: token id {} at index {} is out of vocabulary (got {}, limit {})",
+             id, tokens.size(), id, limits.vocab_size - 1);
+      }
+      tokens.push_back(static_cast<int32_t>(id));
+    }
+  } else if (prompt.text) {
+    if (!tokenizer) fail(ErrorKind::request, "prompt: text needs a tokenizer, and skip_tokenizer_init is set");
+    tokens = tokenizer->encode(*prompt.text, prompt.add_special_tokens);
+  }
+  if (tokens.empty()) fail(ErrorKind::request, "prompt: it cannot be empty (got 0 tokens)");
+  return tokens;
+}
+
+/// Output tokens that there is room for.
+int64_t output_room(int64_t n_prompt, const SamplingParams& params, const RequestLimits& limits) {
+  const int64_t context = limits.max_model_len;
+  if (n_prompt >= context) {
+    fail(ErrorKind::request,
+         "prompt: {} tokens plus at least 1 output token are more than the maximum model length (got {}, limit {})",
+         n_prompt, n_prompt + 1, context);
+  }
+  const int64_t pool = limits.max_pool_tokens + 1;  // the last output token needs no place in the cache
+  const int64_t asked = std::min(params.max_tokens.value_or(1), context - n_prompt);
+  if (n_prompt + asked > pool) {
+    fail(ErrorKind::request, "prompt: {} tokens and max_tokens={} never fit the KV cache (got {}, limit {})", n_prompt,
+         asked, n_prompt + asked, pool);
+  }
+  return std::min(params.max_tokens.value_or(context), std::min(context, pool) - n_prompt);
+}
+
+void check_logprobs(const char* parameter, const std::optional<int64_t>& asked, const RequestLimits& limits) {
+  if (!asked) return;
+  const int64_t count = *asked < 0 ? limits.vocab_size : *asked;
+  const int64_t limit = limits.max_logprobs < 0 ? limits.vocab_size : limits.max_logprobs;
+  if (count > limit) {
+    fail(ErrorKind::request, "{}={} is more than max_logprobs allows (got {}, limit {})", parameter, *asked, count,
+         limit);
+  }
+}
+
+std::vector<int32_t> all_stop_tokens(const SamplingParams& params, const RequestLimits& limits) {
+  std::vector<int32_t> tokens = limits.eos_token_ids;
+  for (const int64_t id : params.stop_token_ids) {
+    if (id < 0 || id >= limits.vocab_size) {
+      fail(ErrorKind::request, "stop_token_ids: token id {} is out of vocabulary (got {}, limit {})", id, id,
+           limits.vocab_size - 1);
+    }
+    tokens.push_back(static_cast<int32_t>(id));
+  }
+  return tokens;
+}
+
+void add_sequences(Request& request, const std::vector<int32_t>& tokens, const Tokenizer* tokenizer) {
+  const SamplingParams& params = request.params;
+  for (int64_t index = 0; index < params.n; ++index) {
+    auto sequence = std::make_unique<Sequence>();
+    sequence->request = &request;
+    sequence->index = index;
+    sequence->tokens = tokens;
+    if (tokenizer && params.detokenize) {
+      sequence->text.emplace(*tokenizer, tokens,
+                             OutputText::Options{.skip_special_tokens = params.skip_special_tokens,
+                                                 .include_stop_string = params.include_stop_str_in_output,
+                                                 .stops = request.stop_strings.get()});
+    }
+    request.sequences.push_back(std::move(sequence));
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Request> make_request(uint64_t id, const Prompt& prompt, const SamplingParams& params,
+                                      const Tokenizer* tokenizer, const RequestLimits& limits) {
+  auto request = std::make_unique<Request>();
+  request->id = id;
+  request->params = params;
+  request->params.validate_and_normalize();
+  if (!params.stop.empty() && !tokenizer) {
+    fail(ErrorKind::request, "stop: stop strings need a tokenizer, and skip_tokenizer_init is set");
+  }
+  check_logprobs("logprobs", params.logprobs, limits);
+  check_logprobs("prompt_logprobs", params.prompt_logprobs, limits);
+  request->stop_tokens = all_stop_tokens(params, limits);
+  const std::vector<int32_t> tokens = prompt_tokens(prompt, tokenizer, limits);
+  request->prompt = prompt.text;
+  request->cache_salt = prompt.cache_salt;
+  request->n_prompt = static_cast<int64_t>(tokens.size());
+  request->max_tokens = output_room(request->n_prompt, params, limits);
+  request->seed = request->params.seed ? static_cast<uint64_t>(*request->params.seed) : derived_seed(limits.seed, id);
+  if (params.prompt_logprobs) request->prompt_logprobs.emplace_back();
+  if (!params.stop.empty()) request->stop_strings = std::make_unique<StopStrings>(params.stop);
+  add_sequences(*request, tokens, tokenizer);
+  return request;
+}
+
+}  // namespace packhorse

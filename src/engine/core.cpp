@@ -1,0 +1,282 @@
+#include "engine/core.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+
+#include "base/error.h"
+
+namespace packhorse {
+namespace {
+
+RequestLimits request_limits(const EngineLimits& limits, int64_t vocab_size, int64_t n_blocks) {
+  return {.vocab_size = vocab_size,
+          .max_model_len = limits.max_model_len,
+          .max_pool_tokens = n_blocks * kKvBlockTokens,
+          .max_logprobs = limits.max_logprobs,
+          .seed = limits.seed,
+          .eos_token_ids = limits.eos_token_ids};
+}
+
+SchedulerLimits scheduler_limits(const EngineLimits& limits, int64_t n_blocks) {
+  return {.max_num_seqs = limits.max_num_seqs,
+          .max_num_batched_tokens = limits.max_num_batched_tokens,
+          .max_prompt_rows = limits.max_prompt_rows,
+          .n_blocks = n_blocks,
+          .enable_prefix_caching = limits.enable_prefix_caching};
+}
+
+}  // namespace
+
+EngineCore::EngineCore(const Model& model, KvPool& kv, ThreadPool& pool, const Tokenizer* tokenizer,
+                       const EngineLimits& limits)
+    : model_(model),
+      kv_(kv),
+      pool_(pool),
+      tokenizer_(tokenizer),
+      limits_(limits),
+      request_limits_(request_limits(limits, model.vocab_size(), kv.n_blocks())),
+      sampler_(pool),
+      scheduler_(scheduler_limits(limits, kv.n_blocks())) {
+  const auto require_positive = [](std::string_view name, int64_t value) {
+    if (value < 1) fail(ErrorKind::usage, "{} must be at least 1, got {}", name, value);
+  };
+  require_positive("max_model_len", limits.max_model_len);
+  require_positive("max_num_seqs", limits.max_num_seqs);
+  require_positive("max_num_batched_tokens", limits.max_num_batched_tokens);
+  require_positive("max_prompt_rows", limits.max_prompt_rows);
+  for (const int32_t id : limits.eos_token_ids) {
+    if (id < 0 || id >= model.vocab_size()) fail_model("eos_token_id: got {}, limit {}", id, model.vocab_size() - 1);
+  }
+}
+
+uint64_t EngineCore::add(const Prompt& prompt, const SamplingParams& params) {
+  const uint64_t id = last_id_ + 1;
+  std::unique_ptr<Request> request = make_request(id, prompt, params, tokenizer_, request_limits_);
+  request->metrics.arrival = now();
+  stats_.n_prompt_tokens += request->n_prompt;
+  Sequence& first = *request->sequences[0];  // the others follow once it has filled the prefix cache
+  requests_.emplace(id, std::move(request));
+  scheduler_.add(first);
+  return last_id_ = id;
+}
+
+std::vector<RequestOutput> EngineCore::step() {
+  const std::vector<ScheduledSpan> spans = scheduler_.schedule();
+  if (!spans.empty()) run(spans);
+  return take_outputs();
+}
+
+void EngineCore::abort(uint64_t request_id) {
+  const auto it = requests_.find(request_id);
+  if (it != requests_.end()) end_all(*it->second, "abort");
+}
+
+void EngineCore::run(const std::vector<ScheduledSpan>& spans) {
+  if (limits_.poison_blocks) poison(scheduler_.fresh_blocks());
+  std::vector<RowResult> results;
+  Plan plan;
+  try {
+    plan = make_plan(spans);
+    results = compute(plan);
+  } catch (const std::exception& e) {
+    for (const ScheduledSpan& span : spans) fail_request(*span.sequence->request, e.what());
+    throw;
+  }
+  for (const ScheduledSpan& span : spans) {
+    stats_.n_computed_tokens += span.n_tokens;
+    scheduler_.advance(span);
+  }
+  for (size_t i = 0; i < plan.rows.size(); ++i) {
+    Request& request = *plan.rows[i].sequence->request;
+    if (plan.rows[i].sequence->finished()) continue;  // another row of the request failed
+    try {
+      apply(plan.rows[i], results[i]);
+    } catch (const std::exception& e) {
+      fail_request(request, e.what());
+    }
+  }
+}
+
+EngineCore::Plan EngineCore::make_plan(const std::vector<ScheduledSpan>& spans) {
+  Plan plan;
+  for (const ScheduledSpan& span : spans) {
+    Sequence* sequence = span.sequence;
+    const int64_t n_tokens = span.n_tokens;
+    Request& request = *sequence->request;
+    if (!request.n_cached_tokens) {
+      request.n_cached_tokens = sequence->n_computed;
+      request.metrics.first_scheduled = now();
+      stats_.n_cached_tokens += sequence->n_computed;
+    }
+    Batch& batch = plan.batch;
+    const auto first = static_cast<int64_t>(batch.tokens.size());
+    const auto tokens = std::span(sequence->tokens).subspan(static_cast<size_t>(sequence->n_computed));
+    batch.tokens.insert(batch.tokens.end(), tokens.begin(), tokens.begin() + n_tokens);
+    batch.spans.push_back({first, n_tokens, sequence->n_computed, sequence->blocks});
+    const auto add_row = [&](int64_t position, int64_t prompt_position) {
+      batch.logit_rows.push_back(static_cast<int32_t>(first + position - sequence->n_computed));
+      plan.rows.push_back({sequence, prompt_position});
+    };
+    const PromptRows scored = prompt_rows(*sequence, n_tokens);
+    for (int64_t position = scored.begin; position < scored.end; ++position) add_row(position, position + 1);
+    const int64_t end = sequence->n_computed + n_tokens;
+    if (end == sequence->n_tokens()) add_row(end - 1, -1);
+  }
+  return plan;
+}
+
+std::vector<RowResult> EngineCore::compute(const Plan& plan) {
+  workspace_.reset();
+  ForwardCtx context{.pool = pool_, .workspace = workspace_, .kv = kv_};
+  const Logits logits = model_.forward(plan.batch, context);
+  std::vector<RowJob> jobs;
+  jobs.reserve(plan.rows.size());
+  for (size_t i = 0; i < plan.rows.size(); ++i) {
+    jobs.push_back(make_job(plan.rows[i], logits.row(static_cast<int64_t>(i))));
+  }
+  return sampler_.run(jobs);
+}
+
+RowJob EngineCore::make_job(const Row& row, std::span<const float> logits) const {
+  const Sequence& sequence = *row.sequence;
+  const Request& request = *sequence.request;
+  RowJob job;
+  job.logits = logits;
+  job.params = &request.params;
+  job.prompt_tokens = sequence.prompt_tokens();
+  job.output_tokens = sequence.output_tokens();
+  job.stop_tokens = request.stop_tokens;
+  job.seed = request.seed;
+  job.output_index = sequence.index;
+  job.n_logprobs = row.prompt_position < 0 ? request.params.logprobs : request.params.prompt_logprobs;
+  if (row.prompt_position >= 0) job.given_token = sequence.tokens[static_cast<size_t>(row.prompt_position)];
+  return job;
+}
+
+void EngineCore::apply(const Row& row, const RowResult& result) {
+  Sequence& sequence = *row.sequence;
+  Request& request = *sequence.request;
+  if (result.error) {
+    const int64_t position = row.prompt_position < 0 ? sequence.n_tokens() : row.prompt_position;
+    fail_request(request, fmt::format("position {}: {}", position, result.error));
+  } else if (row.prompt_position >= 0) {
+    request.prompt_logprobs.emplace_back(with_text(result.scores, request));
+  } else {
+    accept_token(sequence, result);
+  }
+}
+
+void EngineCore::accept_token(Sequence& sequence, const RowResult& result) {
+  Request& request = *sequence.request;
+  sequence.tokens.push_back(result.token);
+  ++stats_.n_generated_tokens;
+  request.metrics.last_token = now();
+  if (request.metrics.first_token == 0) request.metrics.first_token = request.metrics.last_token;
+  if (request.params.logprobs) {
+    const auto own = std::find_if(result.scores.begin(), result.scores.end(),
+                                  [&](const TokenScore& score) { return score.token == result.token; });
+    sequence.cumulative_logprob += static_cast<double>(own->logprob);
+    sequence.logprobs.push_back(with_text(result.scores, request));
+  }
+  advanced_[request.id] = &request;
+  update_end(sequence, result.token);
+  if (sequence.index == 0 && sequence.n_output() == 1) start_other_outputs(request);
+}
+
+void EngineCore::update_end(Sequence& sequence, int32_t token) {
+  const Request& request = *sequence.request;
+  const SamplingParams& params = request.params;
+  const int64_t n_output = sequence.n_output();
+  const auto& eos = limits_.eos_token_ids;
+  std::string_view reason = n_output >= request.max_tokens ? "length" : "";
+
+  // Before min_tokens such tokens are masked.
+  const bool is_eos = !params.ignore_eos && std::find(eos.begin(), eos.end(), token) != eos.end();
+  const auto& ids = params.stop_token_ids;
+  const bool ends = is_eos || std::find(ids.begin(), ids.end(), token) != ids.end();
+  // The main end-of-sequence token is what one expects; any other is told.
+  if (ends && !(is_eos && token == eos[0])) sequence.stop_token_id = token;
+  if (ends) reason = "stop";
+  if (sequence.text && (!ends || params.include_stop_str_in_output)) {
+    const auto stop = sequence.text->add(token, n_output > params.min_tokens);
+    if (stop) {
+      reason = "stop";
+      sequence.stop_string = params.stop[*stop];
+      sequence.stop_token_id.reset();
+    }
+  }
+  if (!reason.empty()) end(sequence, reason);
+}
+
+void EngineCore::start_other_outputs(Request& request) {
+  for (size_t i = 1; i < request.sequences.size(); ++i) scheduler_.add(*request.sequences[i]);
+}
+
+void EngineCore::end(Sequence& sequence, std::string_view reason) {
+  scheduler_.remove(sequence);
+  sequence.finish_reason = reason;
+  if (sequence.text) sequence.text->finish();
+  advanced_[sequence.request->id] = sequence.request;
+}
+
+void EngineCore::end_all(Request& request, std::string_view reason) {
+  for (const auto& sequence : request.sequences) {
+    if (!sequence->finished()) end(*sequence, reason);
+  }
+}
+
+void EngineCore::fail_request(Request& request, std::string_view why) {
+  if (limits_.log && !request.finished()) limits_.log(fmt::format("request {}: {}", request.id, why));
+  end_all(request, "error");
+}
+
+TokenLogprobs EngineCore::with_text(const std::vector<TokenScore>& scores, const Request& request) const {
+  const bool has_text = tokenizer_ && request.params.detokenize;
+  TokenLogprobs out;
+  out.reserve(scores.size());
+  for (const TokenScore& score : scores) {
+    out.emplace_back(score.token, Logprob{.logprob = score.logprob,
+                                          .rank = score.rank,
+                                          .decoded_token = has_text ? tokenizer_->token_piece(score.token) : ""});
+  }
+  return out;
+}
+
+std::vector<RequestOutput> EngineCore::take_outputs() {
+  std::vector<RequestOutput> outputs;
+  for (const auto& [id, request] : advanced_) {
+    const bool finished = request->finished();
+    if (finished || request->params.output_kind != OutputKind::final_only) outputs.push_back(make_output(*request));
+    if (finished) requests_.erase(id);
+  }
+  advanced_.clear();
+  return outputs;
+}
+
+void EngineCore::poison(const std::vector<int32_t>& blocks) {
+  for (size_t i = 0; i < model_.cache_specs().size(); ++i) {
+    const KvLayerView layer = kv_.layer(static_cast<int64_t>(i));
+    const auto half = static_cast<size_t>(layer.spec.bytes_per_block() / 2);
+    for (const int32_t block : blocks) {
+      std::memset(layer.keys + block * layer.block_stride, 0xff, half);
+      std::memset(layer.values + block * layer.block_stride, 0xff, half);
+    }
+  }
+}
+
+EngineStats EngineCore::stats() const {
+  EngineStats stats = stats_;
+  stats.n_running = scheduler_.n_running();
+  stats.n_waiting = scheduler_.n_waiting();
+  stats.n_blocks = kv_.n_blocks();
+  stats.n_free_blocks = scheduler_.n_free_blocks();
+  stats.n_preemptions = scheduler_.n_preemptions();
+  return stats;
+}
+
+double EngineCore::now() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
+
+}  // namespace packhorse

@@ -1,0 +1,152 @@
+#include "engine/loaded_model.h"
+
+#include <malloc.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "nn/context_length.h"
+
+namespace packhorse {
+namespace {
+
+std::string canonical_dtype(std::string name, const char* option) {
+  if (name.starts_with("torch.")) name = name.substr(6);
+  if (name == "half" || name == "fp16") name = "float16";
+  if (name == "float" || name == "fp32") name = "float32";
+  if (name == "bf16") name = "bfloat16";
+  if (name == "auto" || name == "float32" || name == "float16" || name == "bfloat16") return name;
+  fail(ErrorKind::usage, "{}: '{}' is not supported (auto, float32, bfloat16, float16)", option, printable(name));
+}
+
+KvDType kv_type(const std::string& name) {
+  return name == "float32" ? KvDType::f32 : name == "bfloat16" ? KvDType::bf16 : KvDType::f16;
+}
+
+std::string checkpoint_dtype(const CheckpointView& view) {
+  for (const Json& config : {view.config, view.config.value("text_config", Json::object())}) {
+    if (!config.is_object()) continue;
+    for (const char* key : {"dtype", "torch_dtype"}) {
+      if (config.contains(key) && config[key].is_string()) return config[key].get<std::string>();
+    }
+  }
+  return "";
+}
+
+QuantizationRequest quantization_request(const EngineOptions& options) {
+  QuantizationRequest request{.method = options.quantization, .load_format = options.load_format, .config = {}};
+  if (!options.quantization_config.empty()) {
+    try {
+      request.config = parse_json(options.quantization_config, "quantization_config");
+    } catch (const Error& e) {
+      throw Error(ErrorKind::usage, e.what());
+    }
+  }
+  return request;
+}
+
+void check_options(const EngineOptions& options) {
+  const auto at_least = [](const char* name, int64_t value, int64_t least) {
+    if (value < least) fail(ErrorKind::usage, "{}: {} is less than {}", name, value, least);
+  };
+  at_least("max_model_len", options.max_model_len, 0);
+  at_least("max_num_seqs", options.max_num_seqs, 1);
+  at_least("max_num_batched_tokens", options.max_num_batched_tokens, 1);
+  at_least("threads", options.threads, 0);
+  if (options.threads > 1024) fail(ErrorKind::usage, "threads: {} is more than 1024", options.threads);
+  if (options.tensor_parallel_size != 1) fail(ErrorKind::usage, "tensor_parallel_size: {} is not supported yet (1)", options.tensor_parallel_size);
+  if (options.device != "auto" && options.device != "cpu") {
+    fail(ErrorKind::resource, "device: '{}' is not supported by this build (auto, cpu)", printable(options.device));
+  }
+}
+
+Config read_config(const CheckpointView& view, const Arch& arch) {
+  if (!view.is_gguf()) return Config::from_hf(view.config);
+  return Config::from_gguf(view.gguf, arch.gguf.architecture, arch.gguf.keys);
+}
+
+}  // namespace
+
+Precision resolve_precision(const std::string& dtype, const std::string& kv_cache_dtype, const std::string& checkpoint) {
+  Precision out;
+  out.dtype = canonical_dtype(dtype, "dtype");
+  // As vLLM: a checkpoint in float32 runs in 16 bit unless it is asked for otherwise.
+  if (out.dtype == "auto") out.dtype = checkpoint == "bfloat16" ? "bfloat16" : "float16";
+  out.fast = out.dtype != "float32";
+  out.kv_cache_dtype = canonical_dtype(kv_cache_dtype, "kv_cache_dtype");
+  if (out.kv_cache_dtype == "auto") out.kv_cache_dtype = out.dtype;
+  out.kv = kv_type(out.kv_cache_dtype);
+  return out;
+}
+
+LoadedModel::LoadedModel(const EngineOptions& given, const std::string& path) : LoadedModel(given, path, false) {}
+
+LoadedModel::LoadedModel(const EngineOptions& given, const std::string& path, bool format_act)
+    : options((check_options(given), given)),
+      view(open_checkpoint(path)),
+      arch(&find_arch(view)),
+      quantization(plan_quantization(view, quantization_request(options))),
+      precision(resolve_precision(options.dtype, options.kv_cache_dtype, checkpoint_dtype(view))),
+      selector(options.isa, options.force_kernel),
+      pool(options.threads > 0 ? options.threads : available_cpus()) {
+  const Config config = read_config(view, *arch);
+  max_model_len = context_length(config, options.max_model_len);
+  LoadOptions load{.quantization = quantization,
+                   .fast = precision.fast,
+                   .format_act = format_act,
+                   .kv_dtype = precision.kv,
+                   .max_model_len = max_model_len,
+                   .on_progress = {}};
+  if (options.on_progress) {
+    load.on_progress = [this](uint64_t done, uint64_t total) { options.on_progress("Loading weights", done, total); };
+  }
+  Loader loader(view, *arch, selector, pool, std::move(load));
+  model = arch->build(config, loader);
+  malloc_trim(0);  // blocks that were read and packed leave holes behind
+}
+
+std::string inspect_json(const LoadedModel& loaded, bool explain, uint64_t kv_bytes) {
+  Json modules = Json::array();
+  uint64_t weight_bytes = 0;
+  std::vector<const PackedWeight*> seen;
+  loaded.model->visit_weights([&](const ModuleRows& rows, const PackedWeight& weight) {
+    const std::string kernel = weight.kernel().name();
+    const auto bytes = static_cast<uint64_t>(static_cast<double>(weight.packed_bytes()) * static_cast<double>(rows.n_rows) / static_cast<double>(weight.n()));
+    const bool first = std::ranges::find(seen, &weight) == seen.end();
+    const bool shared = !first && rows.first_row == 0;  // a tied head
+    if (first) {
+      seen.push_back(&weight);
+      weight_bytes += weight.packed_bytes();
+    }
+    Json entry = {{"name", rows.module},        {"format", describe(weight.view().encoding)}, {"shape", {rows.n_rows, weight.k()}},
+                  {"decode", kernel},           {"prefill", kernel},                          {"bytes", shared ? 0 : bytes},
+                  {"bits_per_weight", bits_per_weight(weight.view().encoding, weight.k())}, {"shared", shared}};
+    if (explain) {
+      Json candidates = Json::array();
+      std::string_view text = weight.why_not();
+      for (size_t end; (end = text.find('\n')) != std::string_view::npos; text.remove_prefix(end + 1)) {
+        const std::string_view line = text.substr(0, end);
+        const size_t colon = line.find(": ");
+        candidates.push_back({{"phase", "both"}, {"kernel", line.substr(0, colon)}, {"why_not", line.substr(colon + 2)}});
+      }
+      candidates.push_back({{"phase", "both"}, {"kernel", kernel}, {"why_not", nullptr}});
+      entry["candidates"] = std::move(candidates);
+    }
+    modules.push_back(std::move(entry));
+  });
+  return Json{{"model", loaded.view.path},
+              {"architecture", loaded.arch->name},
+              {"quantization", loaded.quantization.description},
+              {"dtype", loaded.precision.dtype},
+              {"kv_cache_dtype", loaded.precision.kv_cache_dtype},
+              {"max_model_len", loaded.max_model_len},
+              {"vocab_size", loaded.model->vocab_size()},
+              {"isa", loaded.selector.isa()},
+              {"threads", loaded.pool.size()},
+              {"weight_bytes", weight_bytes},
+              {"kv_cache_bytes", kv_bytes},
+              {"modules", std::move(modules)}}
+      .dump();
+}
+
+}  // namespace packhorse

@@ -1,0 +1,43 @@
+#pragma once
+// A model opened with its options: checkpoint, architecture, kernels, threads and weights.
+
+#include <memory>
+#include <string>
+
+#include "models/table.h"
+#include "packhorse/packhorse.h"
+
+namespace packhorse {
+
+/// What dtype options come to.
+struct Precision {
+  std::string dtype;          // float32, bfloat16, float16
+  std::string kv_cache_dtype;
+  bool fast = true;           // activations may be quantized to int8
+  KvDType kv = KvDType::f16;
+};
+/// Error{usage} for a name that is unknown or not supported. `checkpoint_dtype` is config.json's, or empty.
+Precision resolve_precision(const std::string& dtype, const std::string& kv_cache_dtype, const std::string& checkpoint_dtype);
+
+/// Immutable after loading but for the thread pool, which one caller at a time uses.
+struct LoadedModel {
+  EngineOptions options;
+  CheckpointView view;
+  const Arch* arch = nullptr;
+  QuantizationPlan quantization;
+  Precision precision;
+  KernelSelector selector;
+  ThreadPool pool;
+  int64_t max_model_len = 0;
+  std::unique_ptr<Model> model;
+
+  /// `path` is a directory or file. Throws Error.
+  LoadedModel(const EngineOptions& options, const std::string& path);
+  /// For tests: as dtype float32, with the activation quantization that the format itself asks for.
+  LoadedModel(const EngineOptions& options, const std::string& path, bool format_act);
+};
+
+/// Architecture, modules with encoding and kernels, memory; JSON text. `kv_bytes` is what the engine reserved.
+std::string inspect_json(const LoadedModel& loaded, bool explain, uint64_t kv_bytes);
+
+}  // namespace packhorse

@@ -1,0 +1,91 @@
+// What values of SamplingParams are legal, and what some of them imply.
+
+#include <cmath>
+#include <cstdlib>
+#include <string>
+
+#include "base/error.h"
+#include "base/utf8.h"
+
+namespace packhorse {
+namespace {
+
+constexpr double kGreedyBelow = 1e-5;
+constexpr double kMinTemperature = 1e-2;  // below it, scaled logits overflow
+constexpr int64_t kMaxSequences = 16384;  // offline; servers set a lower limit
+constexpr size_t kMaxStopStrings = 1024;
+constexpr size_t kMaxStopBytes = size_t{1} << 16;  // of all stop strings: bounds the matcher's memory
+
+template <class Value>
+void require(bool holds, const char* parameter, const char* rule, const Value& value) {
+  if (!holds) fail(ErrorKind::request, "{} must be {}, got {}", parameter, rule, value);
+}
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const Utf8Char c = decode_utf8(text);
+    if (!c.valid) return false;
+    text.remove_prefix(c.n_bytes);
+  }
+  return true;
+}
+
+void check_sampling(const SamplingParams& p) {
+  require(p.n >= 1, "n", "at least 1", p.n);
+  require(p.n <= kMaxSequences, "n", "at most 16384", p.n);
+  require(std::abs(p.presence_penalty) <= 2, "presence_penalty", "in [-2, 2]", p.presence_penalty);
+  require(std::abs(p.frequency_penalty) <= 2, "frequency_penalty", "in [-2, 2]", p.frequency_penalty);
+  require(std::isfinite(p.repetition_penalty), "repetition_penalty", "a finite number", p.repetition_penalty);
+  require(p.repetition_penalty > 0, "repetition_penalty", "greater than zero", p.repetition_penalty);
+  require(std::isfinite(p.temperature), "temperature", "a finite number", p.temperature);
+  require(p.temperature >= 0 && p.temperature <= 2, "temperature", "in [0, 2]", p.temperature);
+  require(p.top_p > 0 && p.top_p <= 1, "top_p", "in (0, 1]", p.top_p);
+  require(p.top_k >= -1, "top_k", "0 (disabled) or at least 1", p.top_k);
+  require(p.min_p >= 0 && p.min_p <= 1, "min_p", "in [0, 1]", p.min_p);
+}
+
+void check_lengths(const SamplingParams& p) {
+  if (p.max_tokens) require(*p.max_tokens >= 1, "max_tokens", "at least 1", *p.max_tokens);
+  require(p.min_tokens >= 0, "min_tokens", "greater than or equal to 0", p.min_tokens);
+  if (p.max_tokens && p.min_tokens > *p.max_tokens) {
+    fail(ErrorKind::request, "min_tokens must be less than or equal to max_tokens={}, got {}", *p.max_tokens,
+         p.min_tokens);
+  }
+  if (p.logprobs) require(*p.logprobs >= -1, "logprobs", "non-negative or -1", *p.logprobs);
+  if (p.prompt_logprobs) require(*p.prompt_logprobs >= -1, "prompt_logprobs", "non-negative or -1", *p.prompt_logprobs);
+}
+
+void check_stop(const SamplingParams& p) {
+  size_t n_bytes = 0;
+  for (const std::string& stop : p.stop) {
+    if (stop.empty()) fail(ErrorKind::request, "stop cannot contain an empty string");
+    if (!is_utf8(stop)) fail(ErrorKind::request, "stop must be valid UTF-8, got '{}'", printable(stop));
+    n_bytes += stop.size();
+  }
+  require(p.stop.size() <= kMaxStopStrings, "stop", "at most 1024 strings", p.stop.size());
+  require(n_bytes <= kMaxStopBytes, "stop", "at most 65536 bytes in all", n_bytes);
+  if (!p.stop.empty() && !p.detokenize) {
+    fail(ErrorKind::request, "stop strings are only supported when detokenize is True, got detokenize=False");
+  }
+}
+
+}  // namespace
+
+void SamplingParams::validate_and_normalize() {
+  check_sampling(*this);
+  check_lengths(*this);
+  check_stop(*this);
+  if (seed == -1) seed.reset();
+  if (temperature < kGreedyBelow) {
+    if (n > 1) fail(ErrorKind::request, "n must be 1 when using greedy sampling, got {}", n);
+    temperature = 0;
+    top_p = 1;
+    top_k = 0;
+    min_p = 0;
+  } else if (temperature < kMinTemperature) {
+    temperature = kMinTemperature;
+  }
+  if (top_k == -1) top_k = 0;
+}
+
+}  // namespace packhorse

@@ -1,0 +1,135 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace packhorse {
+namespace {
+
+/// Leading tokens that may come from the prefix cache: the last one is computed for its logits, and so are positions
+/// whose prompt logits are wanted.
+int64_t max_cached_tokens(const Sequence& sequence) {
+  const PromptRows rows = prompt_rows(sequence, sequence.n_tokens());
+  return std::min(sequence.n_tokens() - 1, rows.count() > 0 ? rows.begin : sequence.n_tokens());
+}
+
+}  // namespace
+
+bool Scheduler::Older::operator()(const Sequence* a, const Sequence* b) const {
+  return std::tie(a->request->id, a->index) < std::tie(b->request->id, b->index);
+}
+
+Scheduler::Scheduler(const SchedulerLimits& limits)
+    : limits_(limits), cache_(limits.n_blocks, limits.enable_prefix_caching) {}
+
+void Scheduler::add(Sequence& sequence) { waiting_.insert(&sequence); }
+
+void Scheduler::remove(Sequence& sequence) {
+  waiting_.erase(&sequence);
+  running_.erase(&sequence);
+  free_blocks(sequence);
+}
+
+std::vector<ScheduledSpan> Scheduler::schedule() {
+  fresh_blocks_.clear();
+  std::vector<ScheduledSpan> spans;
+  Budget budget{limits_.max_num_batched_tokens, limits_.max_prompt_rows};
+  const int64_t n_preemptions_before = n_preemptions_;
+  continue_running(budget, spans);
+  if (n_preemptions_ == n_preemptions_before) admit_waiting(budget, spans);
+  return spans;
+}
+
+void Scheduler::continue_running(Budget& budget, std::vector<ScheduledSpan>& spans) {
+  for (auto it = running_.begin(); it != running_.end();) {
+    Sequence& sequence = **it;
+    const int64_t n_tokens = chunk(sequence, budget);
+    if (n_tokens == 0) {
+      ++it;
+      continue;
+    }
+    while (!reserve(sequence, sequence.n_computed + n_tokens)) {
+      const bool is_newest = *running_.rbegin() == &sequence;
+      preempt_newest();  // of those not yet in this step: older ones come first
+      if (is_newest) return;
+    }
+    spans.push_back({&sequence, n_tokens});
+    spend(spans.back(), budget);
+    ++it;
+  }
+}
+
+void Scheduler::admit_waiting(Budget& budget, std::vector<ScheduledSpan>& spans) {
+  while (!waiting_.empty() && n_running() < limits_.max_num_seqs && budget.n_tokens > 0) {
+    Sequence& sequence = **waiting_.begin();
+    if (!admit(sequence, budget)) return;
+    waiting_.erase(waiting_.begin());
+    running_.insert(&sequence);
+    spans.push_back({&sequence, chunk(sequence, budget)});
+    spend(spans.back(), budget);
+  }
+}
+
+bool Scheduler::admit(Sequence& sequence, const Budget& budget) {
+  const Request& request = *sequence.request;
+  const auto cacheable = std::span(sequence.tokens).first(static_cast<size_t>(max_cached_tokens(sequence)));
+  sequence.blocks = cache_.acquire(cacheable, request.cache_salt);
+  sequence.n_known_blocks = static_cast<int64_t>(sequence.blocks.size());
+  sequence.n_computed = sequence.n_known_blocks * kKvBlockTokens;
+  const int64_t n_tokens = chunk(sequence, budget);
+  // Room for all that is known of it, not for the first chunk alone: else it would soon be preempted in mid-prefill.
+  const int64_t n_missing = blocks_for(sequence.n_tokens()) - sequence.n_known_blocks;
+  if (n_tokens > 0 && n_missing <= cache_.n_free() && reserve(sequence, sequence.n_computed + n_tokens)) return true;
+  free_blocks(sequence);
+  return false;
+}
+
+bool Scheduler::reserve(Sequence& sequence, int64_t n_tokens) {
+  const int64_t n_missing = blocks_for(n_tokens) - static_cast<int64_t>(sequence.blocks.size());
+  if (n_missing > cache_.n_free()) return false;
+  for (int64_t i = 0; i < n_missing; ++i) {
+    sequence.blocks.push_back(cache_.allocate());
+    fresh_blocks_.push_back(sequence.blocks.back());
+  }
+  return true;
+}
+
+void Scheduler::preempt_newest() {
+  Sequence& sequence = **running_.rbegin();
+  remove(sequence);
+  waiting_.insert(&sequence);
+  ++n_preemptions_;
+}
+
+void Scheduler::free_blocks(Sequence& sequence) {
+  cache_.release(sequence.blocks);
+  sequence.blocks.clear();
+  sequence.n_known_blocks = 0;
+  sequence.n_computed = 0;
+}
+
+int64_t Scheduler::chunk(const Sequence& sequence, const Budget& budget) {
+  const int64_t n_tokens = std::min(sequence.n_tokens() - sequence.n_computed, budget.n_tokens);
+  const PromptRows rows = prompt_rows(sequence, n_tokens);
+  if (rows.count() <= budget.n_prompt_rows) return n_tokens;
+  return rows.begin + budget.n_prompt_rows - sequence.n_computed;
+}
+
+void Scheduler::spend(const ScheduledSpan& span, Budget& budget) {
+  budget.n_tokens -= span.n_tokens;
+  budget.n_prompt_rows -= prompt_rows(*span.sequence, span.n_tokens).count();
+}
+
+void Scheduler::advance(const ScheduledSpan& span) {
+  Sequence& sequence = *span.sequence;
+  sequence.n_computed += span.n_tokens;
+  const std::string& salt = sequence.request->cache_salt;
+  for (int64_t& i = sequence.n_known_blocks; i < sequence.n_computed / kKvBlockTokens; ++i) {
+    const auto block = static_cast<size_t>(i);
+    const auto tokens = std::span(sequence.tokens).subspan(block * kKvBlockTokens, kKvBlockTokens);
+    const int32_t parent = i == 0 ? -1 : sequence.blocks[block - 1];
+    sequence.blocks[block] = cache_.insert(parent, tokens, salt, sequence.blocks[block]);
+  }
+}
+
+}  // namespace packhorse

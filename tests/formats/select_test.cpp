@@ -1,0 +1,135 @@
+#include <gmock/gmock.h>
+
+#include "format_testing.h"
+#include "io/gguf_writer.h"
+
+namespace packhorse {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+CheckpointView directory(const Json& quantization_config = nullptr) {
+  const testing::TempDir dir;
+  testing::TensorWriter writer;
+  writer.add("a.weight", "F32", {2, 3}, std::vector<float>(6));
+  return writer.open(dir, quantization_config);
+}
+
+CheckpointView gguf(uint32_t type) {
+  const testing::TempDir dir;
+  testing::GgufFile file;
+  file.keys = {testing::string_key("general.architecture", "llama")};
+  file.tensors = {{"output.weight", {32, 2}, type, type == 0 ? 256u : 36u}, {"output_norm.weight", {32}, 0, 128}};
+  testing::write_text(dir.file("m.gguf"), file.write());
+  return open_checkpoint(dir.file("m.gguf"));
+}
+
+const Json kBnb = {{"quant_method", "bitsandbytes"},
+                   {"load_in_4bit", true},
+                   {"load_in_8bit", false},
+                   {"llm_int8_threshold", 6.0},
+                   {"llm_int8_skip_modules", nullptr}};
+
+std::string planned(const CheckpointView& view, const QuantizationRequest& request) {
+  return plan_quantization(view, request).description;
+}
+std::string refused(const CheckpointView& view, const QuantizationRequest& request, ErrorKind kind = ErrorKind::usage) {
+  return testing::failure_of(kind, [&] { plan_quantization(view, request); });
+}
+
+TEST(PlanQuantization, FloatDirectory) {
+  const CheckpointView view = directory();
+  EXPECT_EQ(planned(view, {}), "none");
+  EXPECT_EQ(planned(view, {"", "auto", nullptr}), "none");
+  EXPECT_EQ(planned(view, {"", "safetensors", Json::object()}), "none");
+  constexpr const char* kDefault = "bitsandbytes (in flight: nf4, block 64, nested absmax)";
+  EXPECT_EQ(planned(view, {"bitsandbytes", "auto", nullptr}), kDefault);
+  EXPECT_EQ(planned(view, {"bitsandbytes", "bitsandbytes", nullptr}), kDefault);
+  EXPECT_EQ(planned(view, {"BitsAndBytes", "safetensors", nullptr}), kDefault);
+  EXPECT_EQ(planned(view, {"", "auto", kBnb}), kDefault);
+  EXPECT_EQ(planned(view, {"bitsandbytes", "", {{"load_in_8bit", true}}}),
+            "bitsandbytes (in flight: int8, outliers from 6)");
+  EXPECT_EQ(planned(view, {"bitsandbytes", "", {{"bnb_4bit_quant_type", "fp4"}, {"bnb_4bit_use_double_quant", false}}}),
+            "bitsandbytes (in flight: fp4, block 64)");
+
+  EXPECT_THAT(refused(view, {"", "bitsandbytes", nullptr}), HasSubstr("quantization='bitsandbytes'"));
+  EXPECT_THAT(refused(view, {"", "gguf", nullptr}), HasSubstr("load_format 'gguf' needs a gguf checkpoint"));
+  EXPECT_THAT(refused(view, {"gguf", "", nullptr}), HasSubstr("quantization 'gguf' needs a checkpoint of that format"));
+  EXPECT_THAT(refused(view, {"", "", {{"load_in_8bit", true}}}), HasSubstr("quantization_config needs quantization"));
+  EXPECT_THAT(refused(view, {"", "", Json::array()}), HasSubstr("expected a JSON object"));
+  EXPECT_THAT(refused(view, {"awq", "", {{"quant_method", "bitsandbytes"}}}),
+              AllOf(HasSubstr("'awq'"), HasSubstr("'bitsandbytes'")));
+}
+
+TEST(PlanQuantization, OtherMethodsAndLoadFormats) {
+  const CheckpointView view = directory();
+  EXPECT_EQ(refused(view, {"awq", "", nullptr}),
+            "quantization 'awq' is not supported yet; supported: gguf, bitsandbytes");
+  for (const char* method :
+       {"gptq", "compressed-tensors", "fp8", "torchao", "bitblas", "deepspeedfp", "inc", "hqq", "mxfp4", "rtn",
+        "experts_int8", "modelopt", "quark", "moe_wna16", "gptq_marlin", "auto-round", "squeezellm"}) {
+    EXPECT_THAT(refused(view, {method, "", nullptr}), HasSubstr("not supported yet")) << method;
+  }
+  EXPECT_THAT(refused(view, {"nf5\n", "", nullptr}), HasSubstr("quantization 'nf5\\x0a' is unknown; supported: "));
+  for (const char* format : {"pt", "npcache", "dummy", "tensorizer", "sharded_state", "mistral", "none"}) {
+    EXPECT_EQ(
+        refused(view, {"", format, nullptr}),
+        fmt::format("load_format '{}' is not supported; supported: auto, safetensors, gguf, bitsandbytes", format));
+  }
+}
+
+TEST(PlanQuantization, BitsandbytesDirectory) {
+  const CheckpointView view = directory(kBnb);
+  for (const char* method : {"", "bitsandbytes"}) {
+    for (const char* format : {"", "auto", "safetensors", "bitsandbytes"}) {
+      const QuantizationPlan plan = plan_quantization(view, {method, format, nullptr});
+      EXPECT_EQ(plan.description, "bitsandbytes (checkpoint)");
+      EXPECT_EQ(plan.in_flight, nullptr);
+    }
+  }
+  EXPECT_EQ(planned(view, {"bitsandbytes",
+                           "",
+                           {{"load_in_4bit", true}, {"llm_int8_threshold", 6}, {"llm_int8_skip_modules", nullptr}}}),
+            "bitsandbytes (checkpoint)");
+  EXPECT_EQ(planned(view, {"", "", kBnb}), "bitsandbytes (checkpoint)");
+  EXPECT_THAT(refused(view, {"", "", {{"load_in_8bit", true}}}),
+              AllOf(HasSubstr("load_in_8bit"), HasSubstr("got true, the checkpoint has false")));
+  EXPECT_THAT(refused(view, {"", "", {{"group_size", 128}}}), HasSubstr("the checkpoint has none"));
+  for (const char* method : {"gptq", "gguf", "foo"}) {
+    EXPECT_THAT(refused(view, {method, "", nullptr}), AllOf(HasSubstr(method), HasSubstr("'bitsandbytes'")));
+  }
+  EXPECT_THAT(refused(view, {"", "gguf", nullptr}), HasSubstr("got a bitsandbytes checkpoint"));
+}
+
+TEST(PlanQuantization, Gguf) {
+  const CheckpointView floats = gguf(0), blocks = gguf(2);
+  EXPECT_EQ(planned(floats, {}), "none");
+  EXPECT_EQ(planned(floats, {"gguf", "gguf", nullptr}), "none");
+  EXPECT_THAT(planned(floats, {"bitsandbytes", "gguf", nullptr}), HasSubstr("in flight"));
+  EXPECT_THAT(planned(floats, {"bitsandbytes", "bitsandbytes", nullptr}), HasSubstr("in flight"));
+  EXPECT_THAT(refused(floats, {"", "safetensors", nullptr}), HasSubstr("is a GGUF file"));
+  EXPECT_EQ(planned(blocks, {}), "gguf (checkpoint)");
+  EXPECT_EQ(planned(blocks, {"gguf", "gguf", nullptr}), "gguf (checkpoint)");
+  EXPECT_THAT(refused(blocks, {"bitsandbytes", "", nullptr}), AllOf(HasSubstr("'bitsandbytes'"), HasSubstr("'gguf'")));
+  EXPECT_THAT(refused(blocks, {"", "bitsandbytes", nullptr}), HasSubstr("got a gguf checkpoint"));
+  EXPECT_THAT(refused(blocks, {"", "", {{"load_in_4bit", true}}}), HasSubstr("load_in_4bit"));
+}
+
+TEST(PlanQuantization, fault_050_unknown_quant_method) {
+  EXPECT_EQ(planned(directory(kBnb), {}), "bitsandbytes (checkpoint)");
+  Json changed = kBnb;
+  changed["quant_method"] = "awq";
+  EXPECT_THAT(refused(directory(changed), {}, ErrorKind::model),
+              HasSubstr("quant_method: \"awq\" is not supported yet; supported: gguf, bitsandbytes"));
+  EXPECT_THAT(refused(directory(changed), {"awq", "", nullptr}, ErrorKind::model), HasSubstr("\"awq\""));
+  changed["quant_method"] = "zip\x1b";
+  EXPECT_THAT(refused(directory(changed), {}, ErrorKind::model), HasSubstr("quant_method: \"zip\\x1b\" is unknown"));
+  changed["quant_method"] = 17;  // refused when the folder is opened
+  EXPECT_THAT(testing::failure_of(ErrorKind::model, [&] { planned(directory(changed), {}); }), HasSubstr("17"));
+  changed["quant_method"] = "";
+  EXPECT_EQ(planned(directory(changed), {}), "none");
+}
+
+}  // namespace
+}  // namespace packhorse

