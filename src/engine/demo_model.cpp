@@ -113,16 +113,17 @@ std::string find_python() {
        fmt::join(candidates, ", "));
 }
 
-/// The last line that says what went wrong.
+/// The last line that says what went wrong: pip's "ERROR: ...", or how a Python traceback ends.
 std::string last_error(const std::string& text) {
-  std::string found = "no message";
+  std::string last = "no message", error;
   for (size_t start = 0; start < text.size();) {
     const size_t end = std::min(text.find('\n', start), text.size());
     const std::string line = text.substr(start, end - start);
-    if (line.starts_with("ERROR:") || (found == "no message" && !line.empty())) found = line;
+    if (!line.empty()) last = line;
+    if (line.starts_with("ERROR:")) error = line;
     start = end + 1;
   }
-  return printable(found, 300);
+  return printable(error.empty() ? last : error, 300);
 }
 
 void check_sha256(const fs::path& path, std::string_view expected) {

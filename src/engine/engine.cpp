@@ -62,6 +62,7 @@ struct Engine::Impl {
   std::string chat_template_source;
   std::optional<ChatTemplate> chat_template;
   std::vector<int32_t> eos;
+  const Tokenizer* text;  // initialized by filling the four above
   KvPool kv;
   EngineCore core;
 
@@ -69,8 +70,9 @@ struct Engine::Impl {
       : loaded(options, resolve_model(options.model, options)),
         max_model_len(loaded.max_model_len),
         generation_config(load_generation_config(loaded.view, options.generation_config)),
+        text(load_text()),
         kv(loaded.model->cache_specs(), count_kv_blocks(options, *loaded.model, max_model_len)),
-        core(*loaded.model, kv, loaded.pool, load_text(), limits()) {}
+        core(*loaded.model, kv, loaded.pool, text, limits()) {}
 
   const Tokenizer* load_text() {
     const EngineOptions& options = loaded.options;

@@ -225,12 +225,10 @@ class HeaderParser {
       fail_tensor(name, "rows of {} elements are not a multiple of {}'s block of {}", dims[0], dtype.name,
                   dtype.block_size);
     }
-    CheckedSize n_elements = 1;
     CheckedSize n_bytes = dims[0] / dtype.block_size;
-    for (const uint64_t dim : dims) n_elements = n_elements * dim;
     for (size_t i = 1; i < dims.size(); ++i) n_bytes = n_bytes * dims[i];
     n_bytes = n_bytes * dtype.block_bytes;
-    if (!n_elements.fits(kMaxDim) || !n_bytes.fits(file_.size())) {
+    if (!n_bytes.fits(file_.size())) {  // which bounds the elements too
       fail_tensor(name, "dimensions {} of {} need more bytes than the file has ({})", Json(dims).dump(), dtype.name,
                   file_.size());
     }

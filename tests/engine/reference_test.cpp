@@ -1,0 +1,162 @@
+// Every checkpoint of the fixtures that this build loads, against the logits and dequantized rows of the tool that made it, in both
+// arithmetics and at three chunk sizes. A new folder needs no code; a family that is not supported yet must say so in one error.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "base/error.h"
+#include "engine/evaluate.h"
+#include "testing.h"
+
+namespace packhorse {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Bounds {
+  double share = 1, tolerance = 2e-3, kl = 1e-6, auto_kl = 4e-3;
+};
+
+/// bounds.json: "default" (or "arch_default"), overridden by the checkpoint's entry.
+Bounds bounds_of(const Json& all, const std::string& name) {
+  Bounds out;
+  const auto take = [&](const Json& entry) {
+    if (const auto exact = entry.find("float32"); exact != entry.end()) {
+      out.share = exact->value("share", out.share);
+      out.tolerance = exact->value("tol", out.tolerance);
+      out.kl = exact->value("kl", out.kl);
+    }
+    out.auto_kl = entry.value("auto_kl", out.auto_kl);
+  };
+  take(all.at(name.starts_with("arch/") ? "arch_default" : "default"));
+  if (const auto entry = all.at("checkpoints").find(name); entry != all.at("checkpoints").end()) take(*entry);
+  return out;
+}
+
+/// What this build does not load yet: by the start of the folder's name, or a word in it.
+bool not_yet(const std::string& name) {
+  static constexpr std::string_view kFamilies[] = {"autoround", "awq", "bitblas", "ct-", "fp8", "gptq", "hqq", "inc-", "modelopt", "mxfp4", "quark", "torchao",
+                                                   "gguf-iq", "gguf-tq", "gguf-mxfp4", "gguf-nvfp4", "gguf-q1_0", "gguf-q2_0", "gguf-q4_0-mixtral"};
+  if (name == "arch/qwen2-sliding") return true;
+  if (name.starts_with("arch/")) return name != "arch/llama" && !name.starts_with("arch/llama-") && name != "arch/qwen2";
+  return std::ranges::any_of(kFamilies, [&](std::string_view family) { return name.starts_with(family); });
+}
+
+struct Fixture {
+  std::string name;
+  fs::path directory;
+  Bounds bounds;
+
+  std::string model() const {
+    std::vector<std::string> ggufs;
+    for (const auto& entry : fs::directory_iterator(directory)) {
+      if (entry.path().extension() == ".gguf") ggufs.push_back(entry.path().string());
+    }
+    return ggufs.empty() ? directory.string() : *std::ranges::min_element(ggufs);
+  }
+  std::string reference() const { return (directory / "reference.safetensors").string(); }
+};
+
+std::vector<Fixture> fixtures() {
+  std::vector<Fixture> out;
+  const auto add = [&](const fs::path& root, const fs::path& bounds_file, const std::string& prefix) {
+    if (!fs::exists(root) || !fs::exists(bounds_file)) return;
+    const Json bounds = Json::parse(testing::read_text(bounds_file));
+    for (const auto& entry : fs::directory_iterator(root)) {
+      const std::string name = prefix + entry.path().filename().string();
+      const auto same = [&](const Fixture& fixture) { return fixture.name == name; };
+      if (fs::exists(entry.path() / "reference.safetensors") && std::ranges::none_of(out, same)) {
+        out.push_back({name, entry.path(), bounds_of(bounds, name)});
+      }
+    }
+  };
+  const fs::path shared_bounds = testing::shared_dir() / "checkpoints" / "bounds.json";
+  add(testing::checkpoints_dir() / "formats", shared_bounds, "");
+  add(testing::checkpoints_dir() / "arch", shared_bounds, "arch/");
+  add(testing::golden_dir() / "formats", testing::golden_dir() / "bounds.json", "");
+  std::ranges::sort(out, {}, &Fixture::name);
+  return out;
+}
+
+EngineOptions options(const Fixture& fixture, const char* dtype) {
+  EngineOptions out;
+  out.model = fixture.model();
+  out.dtype = dtype;
+  out.threads = 2;
+  if (fixture.name.starts_with("arch/")) out.max_model_len = 40;  // dynamic frequencies are those of the reference's length
+  return out;
+}
+
+class Reference : public ::testing::TestWithParam<Fixture> {};
+
+TEST_P(Reference, float32_is_exact_at_any_chunk_size) {
+  const Fixture& fixture = GetParam();
+  const EngineOptions exact = options(fixture, "float32");
+  if (not_yet(fixture.name)) {
+    try {
+      const LoadedModel loaded(exact, exact.model);
+      FAIL() << "loads now: take it off the list";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::model) << e.what();
+      EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos) << "one line: " << e.what();
+    }
+    return;
+  }
+  LoadedModel loaded(exact, exact.model);
+  for (const int64_t chunk : {0, 7, 1}) {
+    const ReferenceScore score = score_reference(
+        loaded, {.path = fixture.reference(), .logits = "logits", .chunk = chunk, .tolerance = fixture.bounds.tolerance});
+    EXPECT_GE(score.share_within, fixture.bounds.share) << "worst " << score.worst_top20 << " at chunk " << chunk;
+    EXPECT_LE(score.mean_kl, fixture.bounds.kl) << "chunk " << chunk;
+    if (score.worst_row_ulp) EXPECT_LE(*score.worst_row_ulp, 1) << score.worst_row;
+  }
+}
+
+TEST_P(Reference, fast_default_is_close_at_any_chunk_size) {
+  const Fixture& fixture = GetParam();
+  if (not_yet(fixture.name)) return;  // the other test looks at the error
+  const EngineOptions fast = options(fixture, "auto");
+  LoadedModel loaded(fast, fast.model);
+  const std::string logits = fixture.name == "bnb-int8" ? "logits_llm_int8" : "logits";
+  for (const int64_t chunk : {0, 7, 1}) {
+    const ReferenceScore score = score_reference(loaded, {.path = fixture.reference(), .logits = logits, .chunk = chunk});
+    EXPECT_LE(score.mean_kl, fixture.bounds.auto_kl) << "chunk " << chunk;
+  }
+}
+
+TEST_P(Reference, no_ref_row_serves_it) {
+  const Fixture& fixture = GetParam();
+  if (not_yet(fixture.name)) return;
+  for (const char* dtype : {"auto", "float32"}) {
+    const EngineOptions how = options(fixture, dtype);
+    const LoadedModel loaded(how, how.model);
+    loaded.model->visit_weights([](const ModuleRows& rows, const PackedWeight& weight) {
+      EXPECT_FALSE(weight.kernel().name().starts_with("ref.")) << rows.module;
+    });
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, Reference, ::testing::ValuesIn(fixtures()), [](const auto& test) {
+  std::string name = test.param.name;
+  for (char& c : name) {
+    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+  }
+  return name;
+});
+
+// LLM.int8()'s whole path with float32 activations around it: outliers apart, int8 per token, exact accumulation.
+TEST(LlmInt8, follows_the_library_when_only_the_format_quantizes) {
+  const fs::path directory = testing::golden_dir() / "formats" / "bnb-int8";
+  EngineOptions how;
+  how.model = directory.string();
+  how.dtype = "float32";
+  const std::string reference = (directory / "reference.safetensors").string();
+  LoadedModel with_scheme(how, how.model, true), weight_only(how, how.model);
+  EXPECT_LE(score_reference(with_scheme, {.path = reference, .logits = "logits_llm_int8"}).mean_kl, 1e-5);
+  EXPECT_GT(score_reference(weight_only, {.path = reference, .logits = "logits_llm_int8"}).mean_kl, 1e-4) << "the two must differ for the test to mean anything";
+}
+
+}  // namespace
+}  // namespace packhorse
