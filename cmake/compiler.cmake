@@ -26,6 +26,7 @@ endif()
 # Contraction into fused multiply-adds would make results depend on the compiler and the file.
 add_compile_options(-ffp-contract=off -ffunction-sections -fdata-sections)
 add_link_options(-Wl,--gc-sections)
+# GCC 12 takes strings that it inlined for uninitialized ones.
 set(PACKHORSE_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wno-maybe-uninitialized)
 if(PACKHORSE_WERROR)
   set(CMAKE_COMPILE_WARNING_AS_ERROR ON)

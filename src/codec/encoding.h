@@ -42,6 +42,7 @@ enum class ScaleType : uint8_t { none, f32, f16, bf16, u8, i8, u4 };
 struct ActScheme {
   enum class Code : uint8_t { none, int8 };
   Code code = Code::none;              // dynamic, symmetric, one scale per token
+  float product = 1;                   // a dot product is sum * (token maximum * weight scale) * product
   float outlier_threshold = 0;         // elements with |x| >= threshold stay float; 0 = off (LLM.int8(), arXiv 2208.07339)
   friend bool operator==(const ActScheme&, const ActScheme&) = default;
 };

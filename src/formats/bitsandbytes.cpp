@@ -36,7 +36,7 @@ Encoding bitsandbytes_int8(float outlier_threshold) {
           .factor = kInt8Factor,
           .grouping = {GroupKind::row, 0},
           .scale = ScaleType::f32,
-          .act = {ActScheme::Code::int8, outlier_threshold}};
+          .act = {ActScheme::Code::int8, kInt8Product, outlier_threshold}};
 }
 
 namespace {

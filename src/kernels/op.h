@@ -25,7 +25,7 @@ enum class Op : uint8_t { matmul, quantize_act, rms_norm, silu_mul, attention };
 enum class ActForm : uint8_t {
   f32,         // float [M, k_padded]
   int8_block,  // int8 with a scale per 32 elements
-  int8_token,  // int8 with a scale per token, outliers apart (LLM.int8())
+  int8_token,  // rounded to float16, then int8 with a scale per token, outliers apart (LLM.int8())
 };
 
 /// One block of 32 quantized activations: x ~ scale * q.
@@ -46,7 +46,7 @@ struct ActView {
   const float* f32 = nullptr;         // [M, stride]
   const int8_t* q = nullptr;          // [M, stride]
   const ActBlock* blocks = nullptr;   // [M, stride / 32]
-  const float* token_scale = nullptr;     // [M]
+  const float* token_max = nullptr;       // [M], the magnitude that code 127 stands for
   const Outlier* outliers = nullptr;      // [M, stride], the first n_outliers[m] are set, ascending in k
   const int32_t* n_outliers = nullptr;    // [M]
   int64_t stride = 0;                 // k_padded
@@ -80,7 +80,7 @@ struct QuantizeActArgs {
   float* f32 = nullptr;
   int8_t* q = nullptr;
   ActBlock* blocks = nullptr;
-  float* token_scale = nullptr;
+  float* token_max = nullptr;
   Outlier* outliers = nullptr;
   int32_t* n_outliers = nullptr;
   float outlier_threshold = 0;

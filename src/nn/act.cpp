@@ -24,13 +24,13 @@ ActView Activations::get(ActForm form, float threshold) {
     args.blocks = memory.allocate<ActBlock>(m_ * n_blocks);
   }
   if (form == ActForm::int8_token) {
-    args.token_scale = memory.allocate<float>(m_);
+    args.token_max = memory.allocate<float>(m_);
     args.outliers = memory.allocate<Outlier>(m_ * stride);
     args.n_outliers = memory.allocate<int32_t>(m_);
     threshold_ = threshold;
   }
   for_tokens(ctx_.pool, m_, [&](int64_t begin, int64_t end) { kernels_.quantize_act.kernel->run.quantize_act(args, begin, end); });
-  made_[index] = {.f32 = args.f32, .q = args.q, .blocks = args.blocks, .token_scale = args.token_scale, .outliers = args.outliers,
+  made_[index] = {.f32 = args.f32, .q = args.q, .blocks = args.blocks, .token_max = args.token_max, .outliers = args.outliers,
                   .n_outliers = args.n_outliers, .stride = stride};
   has_[index] = true;
   return made_[index];

@@ -141,8 +141,7 @@ void Bpe::merge_long(std::string_view word, BpeScratch& scratch) const {
   }
   const auto update = [&](uint32_t i) {
     const uint32_t right = links[i].next;
-    symbols[i].merge =
-        right == end ? Merge{} : merge_of(word, symbols[i], symbols[right], symbols[links[right].next]);
+    symbols[i].merge = right == end ? Merge{} : merge_of(word, symbols[i], symbols[right], symbols[links[right].next]);
     if (symbols[i].merge.exists()) queue.push(symbols[i].merge.rank, i);
   };
   for (uint32_t rank, i; queue.pop(rank, i);) {

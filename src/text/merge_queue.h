@@ -1,9 +1,9 @@
 #pragma once
 // Pairs of a long word that wait to be joined, lowest rank first and leftmost first within a rank.
 //
-// One bucket of positions per rank. Positions nearly always arrive in ascending order, and such a bucket is read from the
-// front; only one that was given a position out of order becomes a heap. A heap of all pairs would spend most of its time
-// on cache misses when a word has millions.
+// One bucket of positions per rank. Positions nearly always arrive in ascending order, and such a bucket is read from
+// the front; only one that was given a position out of order becomes a heap. A heap of all pairs would spend most of
+// its time on cache misses when a word has millions.
 
 #include <algorithm>
 #include <cstdint>

@@ -35,44 +35,73 @@ using Code = std::unique_ptr<pcre2_code, Deleter<pcre2_code_free>>;
 using MatchData = std::unique_ptr<pcre2_match_data, Deleter<pcre2_match_data_free>>;
 using MatchContext = std::unique_ptr<pcre2_match_context, Deleter<pcre2_match_context_free>>;
 
-/// Oniguruma's syntax that PCRE2 reads as something else without complaint; null when there is none.
-const char* foreign_syntax(std::string_view expression) {
-  bool in_class = false;
-  for (size_t i = 0; i < expression.size(); ++i) {
-    const std::string_view rest = expression.substr(i);
-    if (rest[0] == '\\') {
-      if (rest.starts_with("\\h") || rest.starts_with("\\H")) return "\\h";
-      ++i;
-    } else if (!in_class && rest[0] == '[') {
-      in_class = true;
-      if (rest.starts_with("[]")) i += 1;
-      if (rest.starts_with("[^]")) i += 2;
-    } else if (in_class && rest.starts_with("[:")) {
-      const size_t end = rest.find(":]");
-      if (end == rest.npos) return "[: in a character class";
-      i += end + 1;
-    } else if (in_class && rest[0] == '[') {
-      return "a character class within a character class";
-    } else if (in_class && rest.starts_with("&&")) {
-      return "&& in a character class";
-    } else if (in_class && rest[0] == ']') {
-      in_class = false;
-    }
+/// Oniguruma's \w, which has more than PCRE2's: combining marks and all connectors.
+constexpr std::string_view kWordClass = R"(\p{L}\p{M}\p{Nd}\p{Pc})";
+
+/// The expression as PCRE2 writes it; Error{model} for what PCRE2 would read as something else without complaint.
+class Translator {
+ public:
+  Translator(std::string_view expression, const std::string& where) : expression_(expression), where_(where) {}
+
+  std::string run() {
+    while (i_ < expression_.size()) step(expression_.substr(i_));
+    return std::move(out_);
   }
-  return nullptr;
-}
+
+ private:
+  void step(std::string_view rest) {
+    if (rest[0] == '\\') return escape(rest);
+    if (!in_class_) {
+      in_class_ = rest[0] == '[';
+      // A bracket that is the first of a class stands for itself.
+      return copy(!in_class_ ? 1 : rest.starts_with("[]") ? 2 : rest.starts_with("[^]") ? 3 : 1);
+    }
+    if (rest.starts_with("[:")) {
+      const size_t end = rest.find(":]");
+      if (end == rest.npos) refuse("[: without :]");
+      return copy(end + 2);
+    }
+    if (rest[0] == '[') refuse("a character class within a character class");
+    if (rest.starts_with("&&")) refuse("&& in a character class");
+    in_class_ = rest[0] != ']';
+    copy(1);
+  }
+
+  void escape(std::string_view rest) {
+    if (rest.starts_with("\\h") || rest.starts_with("\\H")) refuse(rest.substr(0, 2));
+    const bool is_word = rest.starts_with("\\w"), is_no_word = rest.starts_with("\\W");
+    if (!is_word && !is_no_word) return copy(2);
+    if (is_no_word && in_class_) refuse("\\W in a character class");
+    if (!in_class_) out_ += is_word ? "[" : "[^";
+    out_ += kWordClass;
+    if (!in_class_) out_ += "]";
+    i_ += 2;
+  }
+
+  void copy(size_t n) {
+    out_ += expression_.substr(i_, n);
+    i_ += n;
+  }
+  [[noreturn]] void refuse(std::string_view syntax) const {
+    fail_model("{}: expression '{}': {} is not supported", where_, printable(expression_), syntax);
+  }
+
+  std::string_view expression_;
+  const std::string& where_;
+  std::string out_;
+  size_t i_ = 0;
+  bool in_class_ = false;
+};
 
 Code compile(std::string_view expression, const std::string& where) {
   if (expression.size() > kMaxExpressionBytes) {
     fail_model("{}: expression of {} bytes (limit {})", where, expression.size(), kMaxExpressionBytes);
   }
-  if (const char* syntax = foreign_syntax(expression)) {
-    fail_model("{}: expression '{}': {} is not supported", where, printable(expression), syntax);
-  }
+  const std::string translated = Translator(expression, where).run();
   int error = 0;
   size_t position = 0;
   // Oniguruma's ^ and $ match at each line.
-  Code code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(),
+  Code code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
                           PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &position,
                           nullptr));
   if (!code) {

@@ -80,10 +80,10 @@ TEST_P(Set, quantizes_tokens_with_outliers_apart) {
   std::vector<Outlier> outliers(64);
   std::vector<int32_t> n_outliers(2);
   row(Op::quantize_act).run.quantize_act({.x = x.data(), .x_stride = k, .k = k, .stride = stride, .f32 = f32.data(), .q = q.data(), .blocks = blocks.data(),
-                                          .token_scale = scale.data(), .outliers = outliers.data(), .n_outliers = n_outliers.data(), .outlier_threshold = 6}, 0, 2);
+                                          .token_max = scale.data(), .outliers = outliers.data(), .n_outliers = n_outliers.data(), .outlier_threshold = 6}, 0, 2);
   EXPECT_EQ(std::vector<int8_t>(q.begin(), q.begin() + 4), (std::vector<int8_t>{64, 0, 32, 127}));
   EXPECT_EQ(std::vector<int8_t>(q.begin() + 32, q.begin() + 36), (std::vector<int8_t>{32, 64, -127, 127}));
-  EXPECT_EQ(scale, (std::vector<float>{2.0f / 127, 1.0f / 127}));
+  EXPECT_EQ(scale, (std::vector<float>{2, 1}));
   EXPECT_EQ(n_outliers, (std::vector<int32_t>{1, 0}));
   EXPECT_EQ(outliers[0].k, 1);
   EXPECT_EQ(outliers[0].value, -8);

@@ -33,7 +33,7 @@ Encoding table(const CodeTable& codes, Grouping grouping) {
 }
 Encoding row8(float threshold) {
   return {.element = Element::integer, .bits = 8, .offset = 128, .factor = 1.0f / 127, .grouping = {GroupKind::row, 0}, .scale = ScaleType::f32,
-          .act = {.code = ActScheme::Code::int8, .outlier_threshold = threshold}};
+          .act = {.code = ActScheme::Code::int8, .product = 6e-5f, .outlier_threshold = threshold}};
 }
 
 const std::vector<NamedEncoding>& encodings() {
@@ -107,7 +107,7 @@ WeightPlan random_plan(const Encoding& e, int64_t n, int64_t k, unsigned seed) {
 
 /// Quantized and float forms of random activations, all made by ref.
 struct Inputs {
-  std::vector<float> x, f32, token_scale;
+  std::vector<float> x, f32, token_max;
   std::vector<int8_t> q, q_token;
   std::vector<ActBlock> blocks, blocks_token;
   std::vector<Outlier> outliers;
@@ -122,12 +122,12 @@ struct Inputs {
     const auto size = static_cast<size_t>(m * stride);
     f32.resize(size), q.resize(size), q_token.resize(size), outliers.resize(size);
     blocks.resize(size / 32), blocks_token.resize(size / 32);
-    token_scale.resize(static_cast<size_t>(m)), n_outliers.resize(static_cast<size_t>(m));
+    token_max.resize(static_cast<size_t>(m)), n_outliers.resize(static_cast<size_t>(m));
     const auto quantize = KernelSelector("ref").choose({.op = Op::quantize_act}, "test").kernel->run.quantize_act;
     quantize({.x = x.data(), .x_stride = k, .k = k, .stride = stride, .f32 = f32.data(), .q = q.data(), .blocks = blocks.data()}, 0, m);
     std::vector<float> copy(size);
     quantize({.x = x.data(), .x_stride = k, .k = k, .stride = stride, .f32 = copy.data(), .q = q_token.data(), .blocks = blocks_token.data(),
-              .token_scale = token_scale.data(), .outliers = outliers.data(), .n_outliers = n_outliers.data(), .outlier_threshold = threshold},
+              .token_max = token_max.data(), .outliers = outliers.data(), .n_outliers = n_outliers.data(), .outlier_threshold = threshold},
              0, m);
   }
   ActView view(ActForm form) const {
@@ -136,7 +136,7 @@ struct Inputs {
       case ActForm::int8_block: return {.q = q.data(), .blocks = blocks.data(), .stride = stride};
       case ActForm::int8_token: break;
     }
-    return {.q = q_token.data(), .blocks = blocks_token.data(), .token_scale = token_scale.data(), .outliers = outliers.data(),
+    return {.q = q_token.data(), .blocks = blocks_token.data(), .token_max = token_max.data(), .outliers = outliers.data(),
             .n_outliers = n_outliers.data(), .stride = stride};
   }
 };

@@ -92,16 +92,18 @@ void quantize_token_blocks(const QuantizeActArgs& a, int64_t m, const float* x) 
   }
 }
 
-/// LLM.int8(): outliers leave the row before its maximum is taken; their codes are zero.
+/// LLM.int8(): values are rounded to float16 first; outliers leave the row before its maximum is taken, their codes are zero.
 template <class S>
 void quantize_whole_token(const QuantizeActArgs& a, int64_t m, float* x) {
   int32_t n_outliers = 0;
   Outlier* outliers = a.outliers + m * a.stride;
+  const float* given = a.x + m * a.x_stride;
+  for (int64_t k = 0; k < a.stride; k += S::kLanes) S::store(x + k, S::round_to_f16(S::load(x + k)));
   if (a.outlier_threshold > 0) {
     for (int64_t k = 0; k < a.k; ++k) {
       const float magnitude = x[k] < 0 ? -x[k] : x[k];
       if (magnitude >= a.outlier_threshold) {
-        outliers[n_outliers++] = {static_cast<int32_t>(k), x[k]};
+        outliers[n_outliers++] = {static_cast<int32_t>(k), given[k]};
         x[k] = 0;
       }
     }
@@ -109,7 +111,7 @@ void quantize_whole_token(const QuantizeActArgs& a, int64_t m, float* x) {
   a.n_outliers[m] = n_outliers;
   const float amax = max_magnitude<S>(x, a.stride);
   const bool zero = amax < kSmallest;
-  a.token_scale[m] = zero ? 0.0f : amax / 127.0f;
+  a.token_max[m] = amax;
   for (int64_t b = 0; b < a.stride / kBlockK; ++b) {
     quantize_block<S>(x + b * kBlockK, zero ? 0.0f : 127.0f / amax, a.q + m * a.stride + b * kBlockK,
                       a.blocks[m * (a.stride / kBlockK) + b].isum);
@@ -127,7 +129,7 @@ void quantize_act(const QuantizeActArgs& a, int64_t begin, int64_t end) noexcept
       __builtin_memset(copy + a.k, 0, static_cast<uint64_t>(a.stride - a.k) * 4);
       x = copy;
     }
-    if (a.token_scale) quantize_whole_token<S>(a, m, a.f32 + m * a.stride);
+    if (a.token_max) quantize_whole_token<S>(a, m, a.f32 + m * a.stride);
     else if (a.q) quantize_token_blocks<S>(a, m, x);
   }
 }

@@ -160,15 +160,17 @@ void matmul_int8_token(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end
       }
     }
     const uint8_t* scale = a.weight.scales + panel * a.weight.scale_stride + half * S::kLanes * 4;
-    const F row_scale = S::mul(S::load(reinterpret_cast<const float*>(scale)), S::set1(a.weight.encoding.factor));
+    const F row_scale = S::load(reinterpret_cast<const float*>(scale)), factor = S::set1(a.weight.encoding.factor);
+    const F product = S::set1(a.weight.encoding.act.product);
     for (int t = 0; t < T; ++t) {
-      acc[t] = S::mul(S::to_float(dot[t]), S::mul(row_scale, S::set1(a.x.token_scale[m0 + t])));
+      acc[t] = S::mul(S::mul(S::to_float(dot[t]), S::mul(S::set1(a.x.token_max[m0 + t]), row_scale)), product);
       const Outlier* outliers = a.x.outliers + (m0 + t) * a.x.stride;
       for (int32_t o = 0; o < a.x.n_outliers[m0 + t]; ++o) {
         const int32_t k = outliers[o].k;
         const I column = S::load_codes(code + k / kBlockK * 512 + k % kBlockK / 4 * 64);
         const F w = S::mul(S::sub(S::to_float(S::byte(column, k % 4)), S::set1(a.weight.encoding.offset)), row_scale);
-        acc[t] = S::fma(S::set1(outliers[o].value), w, acc[t]);
+        const F dequantized = S::mul(w, factor);
+        acc[t] = S::fma(S::set1(outliers[o].value), dequantized, acc[t]);
       }
     }
     store_tile<S, T>(a, m0, panel * 16 + half * S::kLanes, acc);

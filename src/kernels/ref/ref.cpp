@@ -114,11 +114,10 @@ void matmul_int8_token(const MatmulArgs& a, int64_t begin, int64_t end) noexcept
   for_outputs(a, begin, end, [&](const Row& row, int64_t m) {
     int32_t dot = 0;
     for (int64_t k = 0; k < w.k; ++k) dot += row.integer(k) * a.x.q[m * a.x.stride + k];
-    const float row_scale = row.scale(0) * w.encoding.factor;
-    float y = static_cast<float>(dot) * (row_scale * a.x.token_scale[m]);
+    float y = static_cast<float>(dot) * (a.x.token_max[m] * row.scale(0)) * w.encoding.act.product;
     for (int32_t o = 0; o < a.x.n_outliers[m]; ++o) {
       const Outlier& outlier = a.x.outliers[m * a.x.stride + o];
-      y = std::fma(outlier.value, static_cast<float>(row.integer(outlier.k)) * row_scale, y);
+      y = std::fma(outlier.value, row.value(outlier.k), y);
     }
     return y;
   });
@@ -154,12 +153,13 @@ void quantize_act(const QuantizeActArgs& a, int64_t begin, int64_t end) noexcept
   const int64_t n_blocks = a.stride / kBlockK;
   for (int64_t m = begin; m < end; ++m) {
     std::fill(std::copy_n(a.x + m * a.x_stride, a.k, x.begin()), x.end(), 0.0f);
-    if (a.token_scale) {
+    if (a.token_max) {
       int32_t& n_outliers = a.n_outliers[m] = 0;
-      for (int64_t k = 0; k < a.k && a.outlier_threshold > 0; ++k) {
+      for (int64_t k = 0; k < a.k; ++k) {
         float& value = x[static_cast<size_t>(k)];
-        if (std::fabs(value) >= a.outlier_threshold) {
-          a.outliers[m * a.stride + n_outliers++] = {static_cast<int32_t>(k), value};
+        value = f16_to_f32(f32_to_f16(value));
+        if (a.outlier_threshold > 0 && std::fabs(value) >= a.outlier_threshold) {
+          a.outliers[m * a.stride + n_outliers++] = {static_cast<int32_t>(k), a.x[m * a.x_stride + k]};
           value = 0;
         }
       }
@@ -167,9 +167,9 @@ void quantize_act(const QuantizeActArgs& a, int64_t begin, int64_t end) noexcept
     if (a.f32) std::copy(x.begin(), x.end(), a.f32 + m * a.stride);
     if (!a.q) continue;
     const float token_max = max_magnitude(x.data(), a.stride);
-    if (a.token_scale) a.token_scale[m] = token_max < 1e-30f ? 0.0f : token_max / 127.0f;
+    if (a.token_max) a.token_max[m] = token_max;
     for (int64_t b = 0; b < n_blocks; ++b) {
-      const float amax = a.token_scale ? token_max : max_magnitude(x.data() + b * kBlockK, kBlockK);
+      const float amax = a.token_max ? token_max : max_magnitude(x.data() + b * kBlockK, kBlockK);
       ActBlock& block = a.blocks[m * n_blocks + b];
       const bool zero = amax < 1e-30f;
       block.scale = zero ? 0.0f : amax / 127.0f;
