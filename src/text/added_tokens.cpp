@@ -62,7 +62,8 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer& norma
       MatchScratch scratch(content.size());
       normalizer.apply(content, scratch);
     }
-    (tokens_[i].normalized ? normalized : raw).emplace_back(std::move(content), i);
+    (tokens_[i].normalized ? normalized : raw).emplace_back(content, i);
+    texts_.push_back(std::move(content));
   }
   raw_ = LiteralSet(std::move(raw));
   normalized_ = LiteralSet(std::move(normalized));

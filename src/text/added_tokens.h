@@ -53,6 +53,8 @@ class AddedTokens {
   void split(std::string_view text, bool in_normalized, bool parse_special, const EmitText& emit_text,
              const EmitToken& emit_token) const;
 
+  /// What a text contains where the token stands: its content, normalized if the token is. Decoders start from this.
+  const std::string& text_of(const AddedToken& token) const { return texts_[by_id_.at(token.id)]; }
   /// Null for an id that was not added.
   const AddedToken* find(int32_t id) const;
   const AddedToken* find(std::string_view content) const;
@@ -60,6 +62,7 @@ class AddedTokens {
 
  private:
   std::vector<AddedToken> tokens_;
+  std::vector<std::string> texts_;  // of tokens_
   std::unordered_map<int32_t, size_t> by_id_;
   LiteralSet raw_, normalized_;
 };

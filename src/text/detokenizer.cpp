@@ -29,7 +29,7 @@ void IncrementalDetokenizer::feed(int32_t id, std::string& text) {
   const AddedToken* added = parts.added.find(id);
   if (!added && !parts.bpe.vocab().contains(id)) return;
   if (skip_special_ && added && added->special) return;
-  bytes_ = parts.token_text(id);
+  bytes_ = added ? std::string_view(parts.added.text_of(*added)) : parts.bpe.vocab().text(id);
   const Decoder& decoder = parts.decoder;
   if (!(added && parts.prints_added_as_written)) {
     if (first_ && !decoder.first_token_without.empty()) erase_all(bytes_, decoder.first_token_without);
