@@ -41,8 +41,8 @@ class Error : public std::runtime_error {
 /// internal 1.
 int exit_status(ErrorKind kind) noexcept;
 
-/// Text of a user or a file made safe to print: control bytes, quotes and invalid UTF-8 become \xNN, at most `max_bytes`
-/// of the input are kept and a cut is marked by "...".
+/// Text of a user or a file made safe to print: control bytes, quotes and invalid UTF-8 become \xNN, at most
+/// `max_bytes` of the input are kept and a cut is marked by "...".
 std::string printable(std::string_view text, size_t max_bytes = 80);
 
 /// Progress of long work: `done` of `total` units (bytes or files); called from the thread that asked for the work.
@@ -50,34 +50,34 @@ using ProgressFn = std::function<void(std::string_view what, uint64_t done, uint
 
 /// How a model is opened. Strings take what vLLM's flags of the same name take; empty means "not given".
 struct EngineOptions {
-  std::string model;                  // directory, .gguf file, repo id, or "demo"
-  std::string tokenizer;              // directory or file, when not the model's own
-  std::string revision;               // branch, tag or commit of a repo id
-  std::string download_dir;           // hub cache to use instead of HF_HUB_CACHE
+  std::string model;         // directory, .gguf file, repo id, or "demo"
+  std::string tokenizer;     // directory or file, when not the model's own
+  std::string revision;      // branch, tag or commit of a repo id
+  std::string download_dir;  // hub cache to use instead of HF_HUB_CACHE
   std::string hf_token;
-  std::string dtype = "auto";         // auto, float32, bfloat16, float16 (also half, float)
-  std::string quantization;           // method name; empty = what the checkpoint says
-  std::string quantization_config;    // JSON object with the method's settings
-  std::string load_format = "auto";   // auto, safetensors, gguf, bitsandbytes
-  std::string kv_cache_dtype = "auto";  // auto, float32, bfloat16, float16
-  std::string chat_template;          // Jinja text or file, instead of the model's own
+  std::string dtype = "auto";              // auto, float32, bfloat16, float16 (also half, float)
+  std::string quantization;                // method name; empty = what the checkpoint says
+  std::string quantization_config;         // JSON object with the method's settings
+  std::string load_format = "auto";        // auto, safetensors, gguf, bitsandbytes
+  std::string kv_cache_dtype = "auto";     // auto, float32, bfloat16, float16
+  std::string chat_template;               // Jinja text or file, instead of the model's own
   std::string generation_config = "auto";  // auto, vllm (ignore the file), or a directory
-  std::string device = "auto";        // auto, cpu
-  std::string isa;                    // upper limit of the instruction set; empty = the best there is
-  std::string force_kernel;           // only kernel rows whose name starts so (tests)
-  int64_t max_model_len = 0;          // tokens; 0 = the model's own limit, as far as memory allows
+  std::string device = "auto";             // auto, cpu
+  std::string isa;                         // upper limit of the instruction set; empty = the best there is
+  std::string force_kernel;                // only kernel rows whose name starts so (tests)
+  int64_t max_model_len = 0;               // tokens; 0 = the model's own limit, as far as memory allows
   int64_t max_num_seqs = 256;
   int64_t max_num_batched_tokens = 2048;
-  int64_t max_logprobs = 20;          // -1 = whole vocabulary
+  int64_t max_logprobs = 20;  // -1 = whole vocabulary
   int64_t tensor_parallel_size = 1;
   int64_t num_kv_blocks_override = 0;  // KV blocks instead of what memory allows (tests)
   double gpu_memory_utilization = 0.92;
   uint64_t seed = 0;
-  int threads = 0;                    // 0 = one per available core
+  int threads = 0;  // 0 = one per available core
   bool enable_prefix_caching = true;
-  bool trust_remote_code = false;     // accepted; no code of a checkpoint ever runs
+  bool trust_remote_code = false;  // accepted; no code of a checkpoint ever runs
   bool skip_tokenizer_init = false;
-  ProgressFn on_progress;             // may be empty
+  ProgressFn on_progress;  // may be empty
 };
 
 enum class OutputKind : uint8_t { cumulative, delta, final_only };
@@ -98,7 +98,7 @@ struct SamplingParams {
   bool ignore_eos = false;
   std::optional<int64_t> max_tokens = 16;  // nothing = up to the context
   int64_t min_tokens = 0;
-  std::optional<int64_t> logprobs;         // -1 = whole vocabulary
+  std::optional<int64_t> logprobs;  // -1 = whole vocabulary
   std::optional<int64_t> prompt_logprobs;
   bool detokenize = true;
   bool skip_special_tokens = true;
@@ -106,8 +106,8 @@ struct SamplingParams {
   bool include_stop_str_in_output = false;
   OutputKind output_kind = OutputKind::cumulative;
 
-  /// Checks ranges and applies vLLM's rules (temperature below 1e-5 is greedy and resets top_p, top_k and min_p, 0 < t <
-  /// 0.01 is raised to 0.01). Throws Error{request} naming parameter and value.
+  /// Checks ranges and applies vLLM's rules (temperature below 1e-5 is greedy and resets top_p, top_k and min_p, 0 < t
+  /// < 0.01 is raised to 0.01). Throws Error{request} naming parameter and value.
   void validate_and_normalize();
 };
 
@@ -125,7 +125,7 @@ struct CompletionOutput {
   std::vector<int32_t> token_ids;
   double cumulative_logprob = 0;  // of token_ids; meaningful when logprobs were asked for
   std::optional<std::vector<TokenLogprobs>> logprobs;
-  std::string finish_reason;      // "" while running, then stop, length, abort or error
+  std::string finish_reason;               // "" while running, then stop, length, abort or error
   std::optional<std::string> stop_string;  // what stopped it, for finish_reason "stop"
   std::optional<int64_t> stop_token_id;
   bool finished() const { return !finish_reason.empty(); }
@@ -151,16 +151,16 @@ struct RequestOutput {
 struct Prompt {
   std::optional<std::string> text{};
   std::optional<std::vector<int64_t>> token_ids{};
-  std::string cache_salt{};        // prefix-cache entries are shared only among equal salts
+  std::string cache_salt{};  // prefix-cache entries are shared only among equal salts
   bool add_special_tokens = true;
 };
 
 /// One chat to be rendered by the chat template.
 struct ChatPrompt {
-  std::string messages_json{};      // array of {"role", "content", ...}
-  std::string tools_json{};         // array, or empty
+  std::string messages_json{};         // array of {"role", "content", ...}
+  std::string tools_json{};            // array, or empty
   std::string template_kwargs_json{};  // object of extra template variables, or empty
-  std::string chat_template{};      // instead of the engine's
+  std::string chat_template{};         // instead of the engine's
   bool add_generation_prompt = true;
   bool continue_final_message = false;
 };
@@ -214,7 +214,8 @@ class Engine {
 
   std::vector<int32_t> tokenize(std::string_view text, bool add_special_tokens = true) const;
   std::string detokenize(const std::vector<int32_t>& token_ids, bool skip_special_tokens = true) const;
-  /// Prompt text of a chat. Throws Error{request} for what the template refuses, Error{model} when there is no template.
+  /// Prompt text of a chat. Throws Error{request} for what the template refuses, Error{model} when there is no
+  /// template.
   std::string render_chat(const ChatPrompt& chat) const;
 
   /// Defaults of the model's generation_config.json over SamplingParams().
@@ -229,9 +230,9 @@ class Engine {
 
   /// JSON object: "model", "architecture", "quantization", "dtype", "kv_cache_dtype", "max_model_len", "vocab_size",
   /// "isa", "threads", "weight_bytes", "kv_cache_bytes", and "modules": array of {"name", "format" (of the weight in
-  /// memory), "shape" [N, K], "bytes", "bits_per_weight", "shared" (a tied head, counted elsewhere), "decode", "prefill"
-  /// (kernel rows)}; with `explain` each module also has "candidates": array of {"phase", "kernel", "why_not"}, where
-  /// "why_not" is null for the row that was chosen.
+  /// memory), "shape" [N, K], "bytes", "bits_per_weight", "shared" (a tied head, counted elsewhere), "decode",
+  /// "prefill" (kernel rows)}; with `explain` each module also has "candidates": array of {"phase", "kernel",
+  /// "why_not"}, where "why_not" is null for the row that was chosen.
   std::string inspect_json(bool explain) const;
 
   TextScore score_text(const TextScoreOptions& options, Engine* against = nullptr);

@@ -13,8 +13,10 @@ std::string printable(std::string_view text, size_t max_bytes) {
                        !(c.code_point >= 0x80 && c.code_point < 0xa0);
     for (size_t j = 0; j < c.n_bytes; ++j) {
       const auto byte = static_cast<unsigned char>(kept[i + j]);
-      if (plain) out.push_back(static_cast<char>(byte));
-      else fmt::format_to(std::back_inserter(out), "\\x{:02x}", byte);
+      if (plain)
+        out.push_back(static_cast<char>(byte));
+      else
+        fmt::format_to(std::back_inserter(out), "\\x{:02x}", byte);
     }
     i += c.n_bytes;
   }
@@ -25,11 +27,16 @@ std::string printable(std::string_view text, size_t max_bytes) {
 int exit_status(ErrorKind kind) noexcept {
   switch (kind) {
     case ErrorKind::usage:
-    case ErrorKind::request: return 2;
-    case ErrorKind::model: return 3;
-    case ErrorKind::resource: return 4;
-    case ErrorKind::io: return 5;
-    case ErrorKind::internal: break;
+    case ErrorKind::request:
+      return 2;
+    case ErrorKind::model:
+      return 3;
+    case ErrorKind::resource:
+      return 4;
+    case ErrorKind::io:
+      return 5;
+    case ErrorKind::internal:
+      break;
   }
   return 1;
 }

@@ -1,6 +1,6 @@
 #pragma once
-// Throwing the one exception type of the engine. Error, exit_status and printable are declared in the public header, since
-// programs use them too.
+// Throwing the one exception type of the engine. Error, exit_status and printable are declared in the public header,
+// since programs use them too.
 
 #include <fmt/format.h>
 

@@ -12,8 +12,8 @@
 
 namespace packhorse {
 
-/// Not thread-safe itself: one thread calls run(). Workers spin for a short while after a job, then sleep, so that the many
-/// small jobs of a decode step find them awake.
+/// Not thread-safe itself: one thread calls run(). Workers spin for a short while after a job, then sleep, so that the
+/// many small jobs of a decode step find them awake.
 class ThreadPool {
  public:
   /// `n_threads` includes the caller; 1 starts no thread. Error{resource} when a thread cannot be started.
@@ -30,7 +30,8 @@ class ThreadPool {
   void run(int64_t n_tasks, F&& body) {
     if (n_tasks <= 0) return;
     using Body = std::remove_reference_t<F>;
-    dispatch(n_tasks, [](void* context, int64_t task) { (*static_cast<Body*>(context))(task); }, &body);
+    dispatch(
+        n_tasks, [](void* context, int64_t task) { (*static_cast<Body*>(context))(task); }, &body);
   }
 
  private:
@@ -44,8 +45,8 @@ class ThreadPool {
   void* context_ = nullptr;
   int64_t n_tasks_ = 0;
   std::atomic<int64_t> next_task_{0};
-  std::atomic<int> n_active_{0};      // workers still inside the current job
-  std::atomic<uint64_t> job_{0};      // odd bits never reused: a new value is a new job
+  std::atomic<int> n_active_{0};  // workers still inside the current job
+  std::atomic<uint64_t> job_{0};  // odd bits never reused: a new value is a new job
   std::atomic<bool> stop_{false};
   std::atomic<int> n_sleeping_{0};
   std::mutex mutex_;

@@ -12,10 +12,14 @@ namespace packhorse {
 
 int64_t group_along_row(const Grouping& grouping, int64_t k) {
   switch (grouping.kind) {
-    case GroupKind::none: return 0;
-    case GroupKind::row: return k;
-    case GroupKind::along_k: return grouping.size;
-    case GroupKind::flat: return std::gcd(k, static_cast<int64_t>(grouping.size));
+    case GroupKind::none:
+      return 0;
+    case GroupKind::row:
+      return k;
+    case GroupKind::along_k:
+      return grouping.size;
+    case GroupKind::flat:
+      return std::gcd(k, static_cast<int64_t>(grouping.size));
   }
   return 0;
 }
@@ -36,8 +40,8 @@ void RowBlock::resize(const Encoding& encoding, int64_t begin, int64_t rows, int
 
 namespace {
 
-float two_level(const Encoding& encoding, const RowBlock& rows, const std::vector<float>& sub, const std::vector<float>& super,
-                int64_t r, int64_t g) {
+float two_level(const Encoding& encoding, const RowBlock& rows, const std::vector<float>& sub,
+                const std::vector<float>& super, int64_t r, int64_t g) {
   const float value = sub[static_cast<size_t>(r * rows.n_groups + g)];
   if (encoding.super_size == 0) return value;
   return super[static_cast<size_t>(r * rows.n_supers + g * rows.group_k / encoding.super_size)] * value;
@@ -45,26 +49,38 @@ float two_level(const Encoding& encoding, const RowBlock& rows, const std::vecto
 
 const char* type_name(ScaleType type) {
   switch (type) {
-    case ScaleType::none: break;
-    case ScaleType::f32: return "f32";
-    case ScaleType::f16: return "f16";
-    case ScaleType::bf16: return "bf16";
-    case ScaleType::u8: return "u8";
-    case ScaleType::i8: return "i8";
-    case ScaleType::u4: return "u4";
+    case ScaleType::none:
+      break;
+    case ScaleType::f32:
+      return "f32";
+    case ScaleType::f16:
+      return "f16";
+    case ScaleType::bf16:
+      return "bf16";
+    case ScaleType::u8:
+      return "u8";
+    case ScaleType::i8:
+      return "i8";
+    case ScaleType::u4:
+      return "u4";
   }
   return "none";
 }
 
 int type_bits(ScaleType type) {
   switch (type) {
-    case ScaleType::none: break;
-    case ScaleType::f32: return 32;
+    case ScaleType::none:
+      break;
+    case ScaleType::f32:
+      return 32;
     case ScaleType::f16:
-    case ScaleType::bf16: return 16;
+    case ScaleType::bf16:
+      return 16;
     case ScaleType::u8:
-    case ScaleType::i8: return 8;
-    case ScaleType::u4: return 4;
+    case ScaleType::i8:
+      return 8;
+    case ScaleType::u4:
+      return 4;
   }
   return 0;
 }
@@ -100,9 +116,12 @@ void decode_row(const Encoding& encoding, const RowBlock& rows, int64_t r, float
     const float min = group_min(encoding, rows, r, g);
     const int64_t end = std::min(k, (g + 1) * rows.group_k);
     for (int64_t i = g * rows.group_k; i < end; ++i) {
-      if (encoding.element == Element::table) out[i] = encoding.table->values[codes[i] & 15] * scale;
-      else if (encoding.min == ScaleType::none) out[i] = static_cast<float>(codes[i] - encoding.offset) * scale * encoding.factor;
-      else out[i] = std::fma(static_cast<float>(codes[i] - encoding.offset), scale, min);
+      if (encoding.element == Element::table)
+        out[i] = encoding.table->values[codes[i] & 15] * scale;
+      else if (encoding.min == ScaleType::none)
+        out[i] = static_cast<float>(codes[i] - encoding.offset) * scale * encoding.factor;
+      else
+        out[i] = std::fma(static_cast<float>(codes[i] - encoding.offset), scale, min);
     }
   }
 }
@@ -111,12 +130,20 @@ std::string describe(const Encoding& encoding) {
   if (encoding.element == Element::f32) return "f32";
   if (encoding.element == Element::f16) return "f16";
   if (encoding.element == Element::bf16) return "bf16";
-  std::string out = encoding.element == Element::table ? std::string(encoding.table->name) : fmt::format("int{}", encoding.bits);
+  std::string out =
+      encoding.element == Element::table ? std::string(encoding.table->name) : fmt::format("int{}", encoding.bits);
   switch (encoding.grouping.kind) {
-    case GroupKind::none: break;
-    case GroupKind::row: out += ", per row"; break;
-    case GroupKind::along_k: out += fmt::format(", groups of {}", encoding.grouping.size); break;
-    case GroupKind::flat: out += fmt::format(", flat groups of {}", encoding.grouping.size); break;
+    case GroupKind::none:
+      break;
+    case GroupKind::row:
+      out += ", per row";
+      break;
+    case GroupKind::along_k:
+      out += fmt::format(", groups of {}", encoding.grouping.size);
+      break;
+    case GroupKind::flat:
+      out += fmt::format(", flat groups of {}", encoding.grouping.size);
+      break;
   }
   out += fmt::format(", {} scale", type_name(encoding.scale));
   if (encoding.min != ScaleType::none) out += fmt::format(" and {} min", type_name(encoding.min));
@@ -128,7 +155,8 @@ std::string describe(const Encoding& encoding) {
 double bits_per_weight(const Encoding& encoding, int64_t k) {
   double bits = encoding.bits;
   const int64_t group = group_along_row(encoding.grouping, k);
-  if (group) bits += static_cast<double>(type_bits(encoding.scale) + type_bits(encoding.min)) / static_cast<double>(group);
+  if (group)
+    bits += static_cast<double>(type_bits(encoding.scale) + type_bits(encoding.min)) / static_cast<double>(group);
   if (encoding.super_size) bits += (encoding.min == ScaleType::none ? 16.0 : 32.0) / encoding.super_size;
   return bits;
 }

@@ -9,16 +9,17 @@
 
 namespace packhorse {
 
-/// Rows [row_begin, row_begin + n_rows) of an [N, K] weight, one code per byte, all scales as float32 (exact: their storage
-/// types are narrower). For float elements `codes` holds the raw little-endian elements. Buffers are reused by resize.
+/// Rows [row_begin, row_begin + n_rows) of an [N, K] weight, one code per byte, all scales as float32 (exact: their
+/// storage types are narrower). For float elements `codes` holds the raw little-endian elements. Buffers are reused by
+/// resize.
 struct RowBlock {
   int64_t row_begin = 0, n_rows = 0, k = 0;
-  int64_t group_k = 0;   // elements per scale within a row; flat groups that cross rows are cut to gcd(K, size)
-  int64_t n_groups = 0;  // per row: ceil(k / group_k); 0 for float elements
-  int64_t n_supers = 0;  // per row: k / super_size, or 0
-  std::vector<uint8_t> codes;      // [n_rows, k * element_bytes]
-  std::vector<float> scale;        // [n_rows, n_groups]
-  std::vector<float> min;          // [n_rows, n_groups] when encoding.min
+  int64_t group_k = 0;         // elements per scale within a row; flat groups that cross rows are cut to gcd(K, size)
+  int64_t n_groups = 0;        // per row: ceil(k / group_k); 0 for float elements
+  int64_t n_supers = 0;        // per row: k / super_size, or 0
+  std::vector<uint8_t> codes;  // [n_rows, k * element_bytes]
+  std::vector<float> scale;    // [n_rows, n_groups]
+  std::vector<float> min;      // [n_rows, n_groups] when encoding.min
   std::vector<float> super_scale;  // [n_rows, n_supers]
   std::vector<float> super_min;    // [n_rows, n_supers] when encoding.min
 

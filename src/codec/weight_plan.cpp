@@ -23,7 +23,8 @@ namespace {
 /// Appends the rows of `from` to `to`, which has room for them after `at` rows.
 void copy_rows(const RowBlock& from, RowBlock& to, int64_t at) {
   const auto put = [&](const auto& source, auto& target) {
-    if (from.n_rows > 0) std::copy(source.begin(), source.end(), target.begin() + static_cast<int64_t>(source.size()) / from.n_rows * at);
+    if (from.n_rows > 0)
+      std::copy(source.begin(), source.end(), target.begin() + static_cast<int64_t>(source.size()) / from.n_rows * at);
   };
   put(from.codes, to.codes);
   put(from.scale, to.scale);

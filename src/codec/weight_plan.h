@@ -12,7 +12,7 @@ namespace packhorse {
 
 /// An [N, K] weight that can be read in any order. `read` is thread-safe and throws Error{io, model}.
 struct WeightPlan {
-  std::string name;     // of the source, for messages
+  std::string name;  // of the source, for messages
   Encoding encoding;
   int64_t n = 0, k = 0;
   uint64_t source_bytes = 0;  // of the weight's tensors in the files, or of the target encoding when made in flight

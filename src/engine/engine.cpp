@@ -22,7 +22,8 @@ uint64_t kv_budget() {
   if (const char* text = std::getenv("VLLM_CPU_KVCACHE_SPACE"); text && *text) {
     char* end = nullptr;
     const double gib = std::strtod(text, &end);
-    if (*end || !(gib >= 0) || gib > 1e6) fail(ErrorKind::usage, "VLLM_CPU_KVCACHE_SPACE: '{}' is not a number of GiB", printable(text));
+    if (*end || !(gib >= 0) || gib > 1e6)
+      fail(ErrorKind::usage, "VLLM_CPU_KVCACHE_SPACE: '{}' is not a number of GiB", printable(text));
     if (gib > 0) return static_cast<uint64_t>(gib * kGiB);
   }
   return available_memory() / 4;
@@ -39,7 +40,9 @@ int64_t count_kv_blocks(const EngineOptions& options, const Model& model, int64_
   const int64_t per_sequence = (max_model_len + kKvBlockTokens - 1) / kKvBlockTokens;
   if (affordable < per_sequence) {
     if (options.max_model_len > 0 || affordable < 1) {
-      fail(ErrorKind::resource, "KV cache: max_model_len {} needs {} bytes, {} are available (VLLM_CPU_KVCACHE_SPACE or --max-model-len helps)",
+      fail(ErrorKind::resource,
+           "KV cache: max_model_len {} needs {} bytes, {} are available (VLLM_CPU_KVCACHE_SPACE or --max-model-len "
+           "helps)",
            max_model_len, per_sequence * block_bytes, affordable * block_bytes);
     }
     max_model_len = affordable * kKvBlockTokens;
@@ -77,7 +80,8 @@ struct Engine::Impl {
   const Tokenizer* load_text() {
     const EngineOptions& options = loaded.options;
     if (!options.skip_tokenizer_init) {
-      tokenizer = load_tokenizer(loaded.view, options.tokenizer.empty() ? "" : resolve_model(options.tokenizer, options));
+      tokenizer =
+          load_tokenizer(loaded.view, options.tokenizer.empty() ? "" : resolve_model(options.tokenizer, options));
       tokenizer->require_ids_below(loaded.model->vocab_size());
     }
     chat_template_source = find_chat_template(loaded.view, options.chat_template);
@@ -101,7 +105,9 @@ struct Engine::Impl {
     if (!tokenizer) fail(ErrorKind::request, "skip_tokenizer_init is set: texts cannot be used");
     return *tokenizer;
   }
-  std::string special_text(std::optional<int32_t> id) const { return id ? std::string(tokenizer->token_text(*id)) : ""; }
+  std::string special_text(std::optional<int32_t> id) const {
+    return id ? std::string(tokenizer->token_text(*id)) : "";
+  }
 };
 
 Engine::Engine(const EngineOptions& options) : impl_(std::make_unique<Impl>(options)) {}
@@ -134,16 +140,23 @@ std::string Engine::render_chat(const ChatPrompt& chat) const {
                           .add_generation_prompt = chat.add_generation_prompt,
                           .continue_final_message = chat.continue_final_message};
   if (!chat.chat_template.empty()) return ChatTemplate(chat.chat_template).render(inputs);
-  if (impl_->chat_template_source.empty()) fail_model("{}: the model has no chat template; give one (chat_template)", impl_->loaded.view.path);
+  if (impl_->chat_template_source.empty())
+    fail_model("{}: the model has no chat template; give one (chat_template)", impl_->loaded.view.path);
   if (!impl_->chat_template) impl_->chat_template.emplace(impl_->chat_template_source);
   return impl_->chat_template->render(inputs);
 }
 
-SamplingParams Engine::default_sampling_params() const { return packhorse::default_sampling_params(impl_->generation_config); }
+SamplingParams Engine::default_sampling_params() const {
+  return packhorse::default_sampling_params(impl_->generation_config);
+}
 int64_t Engine::max_model_len() const { return impl_->max_model_len; }
 int64_t Engine::vocab_size() const { return impl_->loaded.model->vocab_size(); }
-std::optional<int32_t> Engine::eos_token_id() const { return impl_->eos.empty() ? std::nullopt : std::optional(impl_->eos.front()); }
-std::optional<int32_t> Engine::bos_token_id() const { return impl_->tokenizer ? impl_->tokenizer->bos_id() : std::nullopt; }
+std::optional<int32_t> Engine::eos_token_id() const {
+  return impl_->eos.empty() ? std::nullopt : std::optional(impl_->eos.front());
+}
+std::optional<int32_t> Engine::bos_token_id() const {
+  return impl_->tokenizer ? impl_->tokenizer->bos_id() : std::nullopt;
+}
 const std::string& Engine::chat_template() const { return impl_->chat_template_source; }
 const EngineOptions& Engine::options() const { return impl_->loaded.options; }
 
@@ -153,10 +166,13 @@ std::string Engine::inspect_json(bool explain) const {
 }
 
 TextScore Engine::score_text(const TextScoreOptions& options, Engine* against) {
-  return packhorse::score_text(impl_->loaded, impl_->need_tokenizer(), options, against ? &against->impl_->loaded : nullptr);
+  return packhorse::score_text(impl_->loaded, impl_->need_tokenizer(), options,
+                               against ? &against->impl_->loaded : nullptr);
 }
 
-ReferenceScore Engine::score_reference(const ReferenceOptions& options) { return packhorse::score_reference(impl_->loaded, options); }
+ReferenceScore Engine::score_reference(const ReferenceOptions& options) {
+  return packhorse::score_reference(impl_->loaded, options);
+}
 
 std::string_view version() { return "0.1.0"; }
 
@@ -165,8 +181,9 @@ std::string version_text() {
   for (const KernelSet* set : kernel_sets()) {
     if ((set->needs & ~cpu::features()) == 0) sets += (sets.empty() ? "" : ", ") + std::string(set->name);
   }
-  return fmt::format("packhorse {}\ncompiler: {}\nkernel sets of this CPU: {}\nthreads: {}\nGPUs: not supported by this build\n", version(),
-                     __VERSION__, sets, available_cpus());
+  return fmt::format(
+      "packhorse {}\ncompiler: {}\nkernel sets of this CPU: {}\nthreads: {}\nGPUs: not supported by this build\n",
+      version(), __VERSION__, sets, available_cpus());
 }
 
 }  // namespace packhorse

@@ -19,13 +19,18 @@ constexpr int64_t kRowsPerStep = 64;  // rows of logits held at a time
 class Scorer {
  public:
   Scorer(LoadedModel& loaded, int64_t max_tokens)
-      : loaded_(loaded), kv_(loaded.model->cache_specs(), (max_tokens + kKvBlockTokens - 1) / kKvBlockTokens), blocks_(static_cast<size_t>(kv_.n_blocks())) {
+      : loaded_(loaded),
+        kv_(loaded.model->cache_specs(), (max_tokens + kKvBlockTokens - 1) / kKvBlockTokens),
+        blocks_(static_cast<size_t>(kv_.n_blocks())) {
     std::iota(blocks_.begin(), blocks_.end(), 0);
   }
   /// Feeds tokens at `position`; logits of all of them when `want_logits`. They hold until the next call.
   Logits feed(std::span<const int32_t> tokens, int64_t position, bool want_logits) {
     Batch batch{.tokens = {tokens.begin(), tokens.end()}, .spans = {}, .logit_rows = {}};
-    batch.spans.push_back({.first_token = 0, .n_tokens = static_cast<int64_t>(tokens.size()), .first_position = position, .block_table = blocks_});
+    batch.spans.push_back({.first_token = 0,
+                           .n_tokens = static_cast<int64_t>(tokens.size()),
+                           .first_position = position,
+                           .block_table = blocks_});
     if (want_logits) {
       batch.logit_rows.resize(tokens.size());
       std::iota(batch.logit_rows.begin(), batch.logit_rows.end(), 0);
@@ -70,7 +75,8 @@ struct Sums {
 };
 
 /// Scores of rows of logits against the tokens that follow and, if given, another model's logits.
-void score_rows(const Logits& logits, const Logits* other, std::span<const int32_t> targets, ThreadPool& pool, Sums& sums) {
+void score_rows(const Logits& logits, const Logits* other, std::span<const int32_t> targets, ThreadPool& pool,
+                Sums& sums) {
   struct Row {
     double nll = 0, kl = 0;
     bool agree = false;
@@ -99,16 +105,20 @@ void score_rows(const Logits& logits, const Logits* other, std::span<const int32
 }
 
 /// Feeds a window and scores the predictions made at positions from `first` on.
-void score_window(std::span<const int32_t> window, int64_t first, Scorer& scorer, Scorer* other, ThreadPool& pool, Sums& sums) {
+void score_window(std::span<const int32_t> window, int64_t first, Scorer& scorer, Scorer* other, ThreadPool& pool,
+                  Sums& sums) {
   const auto last = static_cast<int64_t>(window.size()) - 1;  // nothing follows the last token
   const auto feed = [&](int64_t begin, int64_t end, bool score) {
     const auto tokens = window.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
     const Logits logits = scorer.feed(tokens, begin, score);
     const Logits theirs = other ? other->feed(tokens, begin, score) : Logits{};
-    if (score) score_rows(logits, other ? &theirs : nullptr, window.subspan(static_cast<size_t>(begin) + 1, tokens.size()), pool, sums);
+    if (score)
+      score_rows(logits, other ? &theirs : nullptr, window.subspan(static_cast<size_t>(begin) + 1, tokens.size()), pool,
+                 sums);
   };
   if (first > 0) feed(0, first, false);
-  for (int64_t begin = first; begin < last; begin += kRowsPerStep) feed(begin, std::min(begin + kRowsPerStep, last), true);
+  for (int64_t begin = first; begin < last; begin += kRowsPerStep)
+    feed(begin, std::min(begin + kRowsPerStep, last), true);
 }
 
 /// Distance in representable floats.
@@ -132,7 +142,8 @@ class ReferenceFile {
     if (found == header_.tensors.end()) fail_model("{}: missing tensor '{}'", file_.name(), printable(name));
     const TensorInfo& tensor = found->second;
     if (tensor.dtype != dtype || tensor.shape.size() != n_dims) {
-      fail_model("{}: tensor '{}': expected {} with {} dimensions", file_.name(), printable(name), info(dtype).name, n_dims);
+      fail_model("{}: tensor '{}': expected {} with {} dimensions", file_.name(), printable(name), info(dtype).name,
+                 n_dims);
     }
     shape = tensor.shape;
     std::vector<T> out(tensor.n_bytes / sizeof(T));
@@ -162,7 +173,8 @@ void compare_rows(const LoadedModel& loaded, const ReferenceFile& reference, Ref
       if (rows.module != module || found) return;
       found = true;
       if (shape[1] != static_cast<uint64_t>(weight.k()) || shape[0] > static_cast<uint64_t>(rows.n_rows)) {
-        fail_model("{}: 'rows.{}' is [{}, {}], the model's weight [{}, {}]", reference.name(), printable(module), shape[0], shape[1], rows.n_rows, weight.k());
+        fail_model("{}: 'rows.{}' is [{}, {}], the model's weight [{}, {}]", reference.name(), printable(module),
+                   shape[0], shape[1], rows.n_rows, weight.k());
       }
       std::vector<float> got(shape[1]);
       for (uint64_t r = 0; r < shape[0]; ++r) {
@@ -187,7 +199,8 @@ PositionScore compare_position(std::span<const float> want, std::span<const floa
   std::vector<int32_t> order(want.size());
   std::iota(order.begin(), order.end(), 0);
   const auto top = static_cast<std::ptrdiff_t>(std::min<size_t>(20, order.size()));
-  std::partial_sort(order.begin(), order.begin() + top, order.end(), [&](int32_t a, int32_t b) { return want[static_cast<size_t>(a)] > want[static_cast<size_t>(b)]; });
+  std::partial_sort(order.begin(), order.begin() + top, order.end(),
+                    [&](int32_t a, int32_t b) { return want[static_cast<size_t>(a)] > want[static_cast<size_t>(b)]; });
   PositionScore score;
   for (std::ptrdiff_t i = 0; i < top; ++i) {
     const auto token = static_cast<size_t>(order[static_cast<size_t>(i)]);
@@ -199,18 +212,23 @@ PositionScore compare_position(std::span<const float> want, std::span<const floa
 
 }  // namespace
 
-TextScore score_text(LoadedModel& loaded, const Tokenizer& tokenizer, const TextScoreOptions& options, LoadedModel* against) {
+TextScore score_text(LoadedModel& loaded, const Tokenizer& tokenizer, const TextScoreOptions& options,
+                     LoadedModel* against) {
   if (options.ctx < 2 || options.stride < 1 || options.stride > options.ctx) {
-    fail(ErrorKind::usage, "eval: ctx {} and stride {}: 2 <= ctx and 1 <= stride <= ctx are needed", options.ctx, options.stride);
+    fail(ErrorKind::usage, "eval: ctx {} and stride {}: 2 <= ctx and 1 <= stride <= ctx are needed", options.ctx,
+         options.stride);
   }
-  if (options.ctx > loaded.max_model_len) fail(ErrorKind::usage, "eval: ctx {} is greater than the model's context {}", options.ctx, loaded.max_model_len);
+  if (options.ctx > loaded.max_model_len)
+    fail(ErrorKind::usage, "eval: ctx {} is greater than the model's context {}", options.ctx, loaded.max_model_len);
   if (against && against->model->vocab_size() != loaded.model->vocab_size()) {
-    fail_model("eval: the models' vocabularies differ ({} and {} tokens)", loaded.model->vocab_size(), against->model->vocab_size());
+    fail_model("eval: the models' vocabularies differ ({} and {} tokens)", loaded.model->vocab_size(),
+               against->model->vocab_size());
   }
   const bool add_bos = options.add_bos.value_or(tokenizer.adds_bos()) && tokenizer.bos_id();
   std::vector<int32_t> tokens = tokenizer.encode(options.text, false, false);
   if (add_bos) tokens.insert(tokens.begin(), *tokenizer.bos_id());
-  if (options.max_tokens > 0 && static_cast<int64_t>(tokens.size()) > options.max_tokens) tokens.resize(static_cast<size_t>(options.max_tokens));
+  if (options.max_tokens > 0 && static_cast<int64_t>(tokens.size()) > options.max_tokens)
+    tokens.resize(static_cast<size_t>(options.max_tokens));
   const auto n_tokens = static_cast<int64_t>(tokens.size());
   if (n_tokens < 2) fail(ErrorKind::usage, "eval: the text has {} tokens, 2 are needed", n_tokens);
   const int64_t ctx = std::min(options.ctx, n_tokens), stride = std::min(options.stride, ctx);
@@ -224,11 +242,18 @@ TextScore score_text(LoadedModel& loaded, const Tokenizer& tokenizer, const Text
     std::vector<int32_t> window(tokens.begin() + begin, tokens.begin() + begin + ctx);
     if (add_bos) window[0] = *tokenizer.bos_id();
     score_window(window, first, scorer, other ? &*other : nullptr, loaded.pool, sums);
-    if (loaded.options.on_progress) loaded.options.on_progress("Scoring", static_cast<uint64_t>(begin + ctx), static_cast<uint64_t>(n_tokens));
+    if (loaded.options.on_progress)
+      loaded.options.on_progress("Scoring", static_cast<uint64_t>(begin + ctx), static_cast<uint64_t>(n_tokens));
   }
   const auto n = static_cast<double>(sums.n);
   const double mean = sums.nll / n, variance = std::max(0.0, sums.nll_squares / n - mean * mean);
-  TextScore score{.n_tokens = n_tokens, .n_scored = sums.n, .perplexity = std::exp(mean), .perplexity_stderr = 0, .mean_kl = {}, .max_kl = {}, .top1_agreement = {}};
+  TextScore score{.n_tokens = n_tokens,
+                  .n_scored = sums.n,
+                  .perplexity = std::exp(mean),
+                  .perplexity_stderr = 0,
+                  .mean_kl = {},
+                  .max_kl = {},
+                  .top1_agreement = {}};
   score.perplexity_stderr = sums.n > 1 ? std::sqrt(variance / (n - 1)) * score.perplexity : 0;
   if (against) {
     score.mean_kl = sums.kl / n;
@@ -244,12 +269,15 @@ ReferenceScore score_reference(LoadedModel& loaded, const ReferenceOptions& opti
   const std::vector<int32_t> tokens = reference.read<int32_t>("tokens", DType::i32, 2, token_shape);
   const std::vector<float> logits = reference.read<float>(options.logits, DType::f32, 3, logit_shape);
   const auto length = static_cast<int64_t>(token_shape[1]), vocab = loaded.model->vocab_size();
-  if (logit_shape[0] != token_shape[0] || logit_shape[1] != token_shape[1] || logit_shape[2] != static_cast<uint64_t>(vocab)) {
-    fail_model("{}: '{}' is [{}, {}, {}] where tokens and vocabulary ask for [{}, {}, {}]", reference.name(), printable(options.logits),
-               logit_shape[0], logit_shape[1], logit_shape[2], token_shape[0], length, vocab);
+  if (logit_shape[0] != token_shape[0] || logit_shape[1] != token_shape[1] ||
+      logit_shape[2] != static_cast<uint64_t>(vocab)) {
+    fail_model("{}: '{}' is [{}, {}, {}] where tokens and vocabulary ask for [{}, {}, {}]", reference.name(),
+               printable(options.logits), logit_shape[0], logit_shape[1], logit_shape[2], token_shape[0], length,
+               vocab);
   }
   for (const int32_t token : tokens) {
-    if (token < 0 || token >= vocab) fail_model("{}: token {} is outside the vocabulary of {}", reference.name(), token, vocab);
+    if (token < 0 || token >= vocab)
+      fail_model("{}: token {} is outside the vocabulary of {}", reference.name(), token, vocab);
   }
   if (options.chunk < 0) fail(ErrorKind::usage, "eval: chunk {} is negative", options.chunk);
   const int64_t chunk = options.chunk > 0 ? options.chunk : length;

@@ -54,7 +54,8 @@ void check_options(const EngineOptions& options) {
   at_least("max_num_batched_tokens", options.max_num_batched_tokens, 1);
   at_least("threads", options.threads, 0);
   if (options.threads > 1024) fail(ErrorKind::usage, "threads: {} is more than 1024", options.threads);
-  if (options.tensor_parallel_size != 1) fail(ErrorKind::usage, "tensor_parallel_size: {} is not supported yet (1)", options.tensor_parallel_size);
+  if (options.tensor_parallel_size != 1)
+    fail(ErrorKind::usage, "tensor_parallel_size: {} is not supported yet (1)", options.tensor_parallel_size);
   if (options.device != "auto" && options.device != "cpu") {
     fail(ErrorKind::resource, "device: '{}' is not supported by this build (auto, cpu)", printable(options.device));
   }
@@ -67,7 +68,8 @@ Config read_config(const CheckpointView& view, const Arch& arch) {
 
 }  // namespace
 
-Precision resolve_precision(const std::string& dtype, const std::string& kv_cache_dtype, const std::string& checkpoint) {
+Precision resolve_precision(const std::string& dtype, const std::string& kv_cache_dtype,
+                            const std::string& checkpoint) {
   Precision out;
   out.dtype = canonical_dtype(dtype, "dtype");
   // As vLLM: a checkpoint in float32 runs in 16 bit unless it is asked for otherwise.
@@ -84,7 +86,7 @@ LoadedModel::LoadedModel(const EngineOptions& given, const std::string& path) : 
 LoadedModel::LoadedModel(const EngineOptions& given, const std::string& path, bool format_act)
     : options((check_options(given), given)),
       view(open_checkpoint(path)),
-      arch(&find_arch(view)),
+      arch(&find_arch(architectures(), view)),
       quantization(plan_quantization(view, quantization_request(options))),
       precision(resolve_precision(options.dtype, options.kv_cache_dtype, checkpoint_dtype(view))),
       selector(options.isa, options.force_kernel),
@@ -111,23 +113,30 @@ std::string inspect_json(const LoadedModel& loaded, bool explain, uint64_t kv_by
   std::vector<const PackedWeight*> seen;
   loaded.model->visit_weights([&](const ModuleRows& rows, const PackedWeight& weight) {
     const std::string kernel = weight.kernel().name();
-    const auto bytes = static_cast<uint64_t>(static_cast<double>(weight.packed_bytes()) * static_cast<double>(rows.n_rows) / static_cast<double>(weight.n()));
+    const auto bytes = static_cast<uint64_t>(static_cast<double>(weight.packed_bytes()) *
+                                             static_cast<double>(rows.n_rows) / static_cast<double>(weight.n()));
     const bool first = std::ranges::find(seen, &weight) == seen.end();
     const bool shared = !first && rows.first_row == 0;  // a tied head
     if (first) {
       seen.push_back(&weight);
       weight_bytes += weight.packed_bytes();
     }
-    Json entry = {{"name", rows.module},        {"format", describe(weight.view().encoding)}, {"shape", {rows.n_rows, weight.k()}},
-                  {"decode", kernel},           {"prefill", kernel},                          {"bytes", shared ? 0 : bytes},
-                  {"bits_per_weight", bits_per_weight(weight.view().encoding, weight.k())}, {"shared", shared}};
+    Json entry = {{"name", rows.module},
+                  {"format", describe(weight.view().encoding)},
+                  {"shape", {rows.n_rows, weight.k()}},
+                  {"decode", kernel},
+                  {"prefill", kernel},
+                  {"bytes", shared ? 0 : bytes},
+                  {"bits_per_weight", bits_per_weight(weight.view().encoding, weight.k())},
+                  {"shared", shared}};
     if (explain) {
       Json candidates = Json::array();
       std::string_view text = weight.why_not();
       for (size_t end; (end = text.find('\n')) != std::string_view::npos; text.remove_prefix(end + 1)) {
         const std::string_view line = text.substr(0, end);
         const size_t colon = line.find(": ");
-        candidates.push_back({{"phase", "both"}, {"kernel", line.substr(0, colon)}, {"why_not", line.substr(colon + 2)}});
+        candidates.push_back(
+            {{"phase", "both"}, {"kernel", line.substr(0, colon)}, {"why_not", line.substr(colon + 2)}});
       }
       candidates.push_back({{"phase", "both"}, {"kernel", kernel}, {"why_not", nullptr}});
       entry["candidates"] = std::move(candidates);

@@ -5,19 +5,21 @@
 #include <string>
 
 #include "models/table.h"
+#include "nn/loader.h"
 #include "packhorse/packhorse.h"
 
 namespace packhorse {
 
 /// What dtype options come to.
 struct Precision {
-  std::string dtype;          // float32, bfloat16, float16
+  std::string dtype;  // float32, bfloat16, float16
   std::string kv_cache_dtype;
-  bool fast = true;           // activations may be quantized to int8
+  bool fast = true;  // activations may be quantized to int8
   KvDType kv = KvDType::f16;
 };
 /// Error{usage} for a name that is unknown or not supported. `checkpoint_dtype` is config.json's, or empty.
-Precision resolve_precision(const std::string& dtype, const std::string& kv_cache_dtype, const std::string& checkpoint_dtype);
+Precision resolve_precision(const std::string& dtype, const std::string& kv_cache_dtype,
+                            const std::string& checkpoint_dtype);
 
 /// Immutable after loading but for the thread pool, which one caller at a time uses.
 struct LoadedModel {

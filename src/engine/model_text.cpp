@@ -42,7 +42,8 @@ class VocabReader {
   std::optional<int64_t> id(const char* key) const {
     const Json* value = find_key(metadata_, key);
     if (!value) return std::nullopt;
-    if (!value->is_number_integer() || (value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX)) wrong(key, "a token id");
+    if (!value->is_number_integer() || (value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX))
+      wrong(key, "a token id");
     return value->get<int64_t>();
   }
   std::optional<bool> flag(const char* key) const {
@@ -76,14 +77,17 @@ class VocabReader {
     if (value && !value->is_array()) wrong(key, "an array");
     return value ? *value : kEmpty;
   }
-  [[noreturn]] static void wrong(const char* key, const char* what) { fail_model("GGUF metadata: '{}': expected {}", key, what); }
+  [[noreturn]] static void wrong(const char* key, const char* what) {
+    fail_model("GGUF metadata: '{}': expected {}", key, what);
+  }
   const Json& metadata_;
 };
 
 Tokenizer tokenizer_of_gguf(const CheckpointView& view) {
   const VocabReader read(view.gguf);
   const auto model = read.text("tokenizer.ggml.model");
-  if (!model || *model == "no_vocab" || *model == "none") fail_model("{}: 'tokenizer.ggml.model': the file holds no tokenizer", printable(view.path));
+  if (!model || *model == "no_vocab" || *model == "none")
+    fail_model("{}: 'tokenizer.ggml.model': the file holds no tokenizer", printable(view.path));
   const GgufVocab vocab{.model = *model,
                         .pre = read.text("tokenizer.ggml.pre"),
                         .tokens = read.texts("tokenizer.ggml.tokens"),
@@ -104,8 +108,10 @@ Tokenizer tokenizer_of_gguf(const CheckpointView& view) {
 
 Tokenizer tokenizer_of_directory(const fs::path& directory) {
   const Json config = json_if_there(directory / "tokenizer_config.json").value_or(Json());
-  if (const auto tokenizer = json_if_there(directory / "tokenizer.json")) return Tokenizer::from_tokenizer_json(*tokenizer, config, "tokenizer.json");
-  if (const auto bytes = read_if_there(directory / "tokenizer.model")) return Tokenizer::from_sentencepiece_model(*bytes, config, "tokenizer.model");
+  if (const auto tokenizer = json_if_there(directory / "tokenizer.json"))
+    return Tokenizer::from_tokenizer_json(*tokenizer, config, "tokenizer.json");
+  if (const auto bytes = read_if_there(directory / "tokenizer.model"))
+    return Tokenizer::from_sentencepiece_model(*bytes, config, "tokenizer.model");
   fail_model("{}: neither tokenizer.json nor tokenizer.model found", printable(directory.string(), 4096));
 }
 
@@ -116,7 +122,9 @@ std::string template_of(const Json& config, const char* source) {
   if (found->is_string()) return found->get<std::string>();
   if (found->is_array()) {
     for (const Json& entry : *found) {
-      if (entry.is_object() && entry.value("name", "") == "default" && entry.contains("template") && entry["template"].is_string()) return entry["template"];
+      if (entry.is_object() && entry.value("name", "") == "default" && entry.contains("template") &&
+          entry["template"].is_string())
+        return entry["template"];
     }
     return "";
   }
@@ -126,7 +134,8 @@ std::string template_of(const Json& config, const char* source) {
 void take(const Json& config, const char* key, auto& target) {
   const auto found = config.find(key);
   if (found == config.end() || found->is_null()) return;
-  if (!found->is_number()) fail_model("generation_config.json: '{}': expected a number (got {})", key, printable(found->dump()));
+  if (!found->is_number())
+    fail_model("generation_config.json: '{}': expected a number (got {})", key, printable(found->dump()));
   target = found->get<std::remove_reference_t<decltype(target)>>();
 }
 
@@ -144,7 +153,8 @@ std::string find_chat_template(const CheckpointView& view, const std::string& op
   std::error_code error;
   if (!option.empty()) {
     if (fs::is_regular_file(option, error)) return File(option).read_all(kMaxTextFile);
-    if (option.find_first_of("{\n") == std::string::npos) fail(ErrorKind::usage, "chat_template: '{}' is neither a file nor a template", printable(option));
+    if (option.find_first_of("{\n") == std::string::npos)
+      fail(ErrorKind::usage, "chat_template: '{}' is neither a file nor a template", printable(option));
     return option;
   }
   if (view.is_gguf()) {
@@ -166,7 +176,8 @@ Json load_generation_config(const CheckpointView& view, const std::string& optio
   const bool own = option.empty() || option == "auto";
   if (own && view.is_gguf()) return Json::object();
   const auto config = json_if_there(fs::path(own ? view.path : option) / "generation_config.json");
-  if (!config && !own) fail(ErrorKind::usage, "generation_config: '{}' holds no generation_config.json", printable(option));
+  if (!config && !own)
+    fail(ErrorKind::usage, "generation_config: '{}' holds no generation_config.json", printable(option));
   if (config && !config->is_object()) fail_model("generation_config.json: not an object");
   return config.value_or(Json::object());
 }
@@ -184,11 +195,13 @@ SamplingParams default_sampling_params(const Json& config) {
   return params;
 }
 
-std::vector<int32_t> eos_token_ids(const CheckpointView& view, const Json& generation_config, const Tokenizer* tokenizer, int64_t vocab_size) {
+std::vector<int32_t> eos_token_ids(const CheckpointView& view, const Json& generation_config,
+                                   const Tokenizer* tokenizer, int64_t vocab_size) {
   std::vector<int32_t> ids = tokenizer ? tokenizer->eos_ids() : std::vector<int32_t>{};
   const auto add = [&](const Json& value, const char* file) {
     if (!value.is_number_integer() || value.get<int64_t>() < 0 || value.get<int64_t>() >= vocab_size) {
-      fail_model("{}: 'eos_token_id': not a token id (got {}, vocabulary {})", file, printable(value.dump()), vocab_size);
+      fail_model("{}: 'eos_token_id': not a token id (got {}, vocabulary {})", file, printable(value.dump()),
+                 vocab_size);
     }
     const auto id = value.get<int32_t>();
     if (std::ranges::find(ids, id) == ids.end()) ids.push_back(id);

@@ -12,21 +12,24 @@
 
 namespace packhorse {
 
-/// From `path` (a directory or .gguf file other than the model's), else from the checkpoint itself. Throws Error{model, io}.
+/// From `path` (a directory or .gguf file other than the model's), else from the checkpoint itself. Throws Error{model,
+/// io}.
 Tokenizer load_tokenizer(const CheckpointView& view, const std::string& path);
 
-/// Source of the chat template: `option` (Jinja text, or the path of a file), else the checkpoint's; empty when there is none.
+/// Source of the chat template: `option` (Jinja text, or the path of a file), else the checkpoint's; empty when there
+/// is none.
 std::string find_chat_template(const CheckpointView& view, const std::string& option);
 
-/// generation_config.json of the checkpoint as an object, empty when there is none or `option` is "vllm"; another value than
-/// "auto" is a directory to take it from.
+/// generation_config.json of the checkpoint as an object, empty when there is none or `option` is "vllm"; another value
+/// than "auto" is a directory to take it from.
 Json load_generation_config(const CheckpointView& view, const std::string& option);
 
 /// SamplingParams() with the model's defaults.
 SamplingParams default_sampling_params(const Json& generation_config);
 
-/// Ids that end a generation: the tokenizer's, then those of generation_config.json and config.json. Ids outside the vocabulary are
-/// Error{model}.
-std::vector<int32_t> eos_token_ids(const CheckpointView& view, const Json& generation_config, const Tokenizer* tokenizer, int64_t vocab_size);
+/// Ids that end a generation: the tokenizer's, then those of generation_config.json and config.json. Ids outside the
+/// vocabulary are Error{model}.
+std::vector<int32_t> eos_token_ids(const CheckpointView& view, const Json& generation_config,
+                                   const Tokenizer* tokenizer, int64_t vocab_size);
 
 }  // namespace packhorse

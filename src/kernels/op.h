@@ -10,8 +10,8 @@
 
 #include <cstdint>
 
-#include "codec/kv_dtype.h"
 #include "codec/encoding.h"
+#include "codec/kv_dtype.h"
 
 namespace packhorse {
 
@@ -43,13 +43,13 @@ struct Outlier {
 
 /// Activations of M tokens in one form; pointers of other forms are null.
 struct ActView {
-  const float* f32 = nullptr;         // [M, stride]
-  const int8_t* q = nullptr;          // [M, stride]
-  const ActBlock* blocks = nullptr;   // [M, stride / 32]
-  const float* token_max = nullptr;       // [M], the magnitude that code 127 stands for
-  const Outlier* outliers = nullptr;      // [M, stride], the first n_outliers[m] are set, ascending in k
-  const int32_t* n_outliers = nullptr;    // [M]
-  int64_t stride = 0;                 // k_padded
+  const float* f32 = nullptr;           // [M, stride]
+  const int8_t* q = nullptr;            // [M, stride]
+  const ActBlock* blocks = nullptr;     // [M, stride / 32]
+  const float* token_max = nullptr;     // [M], the magnitude that code 127 stands for
+  const Outlier* outliers = nullptr;    // [M, stride], the first n_outliers[m] are set, ascending in k
+  const int32_t* n_outliers = nullptr;  // [M]
+  int64_t stride = 0;                   // k_padded
 };
 
 /// A packed weight. What the pointers hold is between a row's pack and its run.
@@ -57,10 +57,10 @@ struct WeightView {
   Encoding encoding;
   int64_t n = 0, k = 0;
   int64_t k_padded = 0;
-  int64_t group_k = 0;          // elements per scale within a row
+  int64_t group_k = 0;  // elements per scale within a row
   const uint8_t* codes = nullptr;
   const uint8_t* scales = nullptr;
-  int64_t code_stride = 0;      // bytes per unit of rows
+  int64_t code_stride = 0;  // bytes per unit of rows
   int64_t scale_stride = 0;
 };
 
@@ -68,7 +68,7 @@ struct MatmulArgs {
   WeightView weight;
   ActView x;
   int64_t m = 0;
-  float* y = nullptr;           // [m, y_stride], the weight's n columns are written
+  float* y = nullptr;  // [m, y_stride], the weight's n columns are written
   int64_t y_stride = 0;
   const float* bias = nullptr;  // [n] or null; added last
 };
@@ -76,7 +76,7 @@ struct MatmulArgs {
 struct QuantizeActArgs {
   const float* x = nullptr;  // [M, x_stride], k elements used
   int64_t x_stride = 0, k = 0;
-  int64_t stride = 0;        // k_padded of the outputs below, as in ActView
+  int64_t stride = 0;  // k_padded of the outputs below, as in ActView
   float* f32 = nullptr;
   int8_t* q = nullptr;
   ActBlock* blocks = nullptr;
@@ -107,8 +107,8 @@ struct AttentionArgs {
   int64_t q_stride = 0, out_stride = 0;
   int64_t n_tokens = 0, first_position = 0;
   int64_t n_heads = 0, n_kv_heads = 0, head_dim = 0;
-  float scale = 0;           // of the scores: 1 / sqrt(head_dim)
-  int64_t window = 0;        // a token sees itself and the window - 1 before it; 0 = all
+  float scale = 0;                  // of the scores: 1 / sqrt(head_dim)
+  int64_t window = 0;               // a token sees itself and the window - 1 before it; 0 = all
   const uint8_t* keys = nullptr;    // block b at + b * block_stride: [n_kv_heads][head_dim][16]
   const uint8_t* values = nullptr;  // block b at + b * block_stride: [n_kv_heads][16][head_dim]
   int64_t block_stride = 0;
@@ -128,8 +128,8 @@ inline constexpr int64_t attention_scratch_floats(int64_t heads_per_group, int64
 /// What is asked of a kernel when rows are chosen, once, at load.
 struct Problem {
   Op op = Op::matmul;
-  Encoding weight{};     // matmul
-  bool fast = false;     // matmul: activations may be quantized to int8
+  Encoding weight{};  // matmul
+  bool fast = false;  // matmul: activations may be quantized to int8
   int64_t n = 0, k = 0;
   int64_t head_dim = 0;  // attention
 };
@@ -144,8 +144,8 @@ struct UnitLayout {
 using MatmulFn = void (*)(const MatmulArgs&, int64_t unit_begin, int64_t unit_end) noexcept;
 using DecodeRowsFn = void (*)(const WeightView&, int64_t row, float* out) noexcept;  // out[k_padded]
 
-/// One implementation of one op. `run` takes a range of work: units of rows for matmul, tokens for the element-wise ops, and
-/// (tile, kv head) items for attention.
+/// One implementation of one op. `run` takes a range of work: units of rows for matmul, tokens for the element-wise
+/// ops, and (tile, kv head) items for attention.
 struct Kernel {
   Op op;
   const char* name;
@@ -169,8 +169,8 @@ struct Kernel {
 
 /// Rows that need the same instructions.
 struct KernelSet {
-  const char* name;     // what --isa calls it
-  uint32_t needs;       // cpu::Feature bits
+  const char* name;  // what --isa calls it
+  uint32_t needs;    // cpu::Feature bits
   const Kernel* rows;
   int n_rows;
 };

@@ -34,26 +34,38 @@ PageBuffer& PageBuffer::operator=(PageBuffer&& other) noexcept {
   return *this;
 }
 
-PackedWeight::PackedWeight(const WeightPlan& plan, const KernelSelector& selector, ThreadPool& pool, const Options& options) {
+PackedWeight::PackedWeight(const WeightPlan& plan, const KernelSelector& selector, ThreadPool& pool,
+                           const Options& options) {
   Problem problem{.op = Op::matmul, .weight = plan.encoding, .fast = options.fast, .n = plan.n, .k = plan.k};
   kernel_ = selector.choose(problem, plan.name, &why_not_);
   problem.fast = false;
   decoder_ = kernel_.kernel->decode_row ? kernel_ : selector.choose(problem, plan.name);
-  if (decoder_.kernel->pack != kernel_.kernel->pack) fail(ErrorKind::internal, "{}: {} and {} differ in layout", plan.name, kernel_.name(), decoder_.name());
+  if (decoder_.kernel->pack != kernel_.kernel->pack)
+    fail(ErrorKind::internal, "{}: {} and {} differ in layout", plan.name, kernel_.name(), decoder_.name());
 
   layout_ = kernel_.kernel->layout(plan.encoding, plan.k);
   const int64_t unit = layout_.rows_per_unit, n_units = (plan.n + unit - 1) / unit;
-  const CheckedSize code_bytes = CheckedSize(static_cast<uint64_t>(n_units)) * static_cast<uint64_t>(layout_.code_bytes);
-  const CheckedSize scale_bytes = CheckedSize(static_cast<uint64_t>(n_units)) * static_cast<uint64_t>(layout_.scale_bytes);
-  if (!code_bytes.fits(INT64_MAX) || !scale_bytes.fits(INT64_MAX)) fail_model("{}: [{}, {}] is too large", plan.name, plan.n, plan.k);
+  const CheckedSize code_bytes =
+      CheckedSize(static_cast<uint64_t>(n_units)) * static_cast<uint64_t>(layout_.code_bytes);
+  const CheckedSize scale_bytes =
+      CheckedSize(static_cast<uint64_t>(n_units)) * static_cast<uint64_t>(layout_.scale_bytes);
+  if (!code_bytes.fits(INT64_MAX) || !scale_bytes.fits(INT64_MAX))
+    fail_model("{}: [{}, {}] is too large", plan.name, plan.n, plan.k);
   codes_ = PageBuffer(*code_bytes.get());
   scales_ = PageBuffer(*scale_bytes.get());
   source_bytes_ = plan.source_bytes;
-  view_ = {.encoding = plan.encoding, .n = plan.n, .k = plan.k, .k_padded = padded_k(plan.k),
-           .group_k = group_along_row(plan.encoding.grouping, plan.k), .codes = codes_.data(), .scales = scales_.data(),
-           .code_stride = layout_.code_bytes, .scale_stride = layout_.scale_bytes};
+  view_ = {.encoding = plan.encoding,
+           .n = plan.n,
+           .k = plan.k,
+           .k_padded = padded_k(plan.k),
+           .group_k = group_along_row(plan.encoding.grouping, plan.k),
+           .codes = codes_.data(),
+           .scales = scales_.data(),
+           .code_stride = layout_.code_bytes,
+           .scale_stride = layout_.scale_bytes};
 
-  // Blocks of about a quarter million elements: large enough for few reads, small enough to stay in the cache and in memory.
+  // Blocks of about a quarter million elements: large enough for few reads, small enough to stay in the cache and in
+  // memory.
   const int64_t rows_per_block = std::max<int64_t>(16, (int64_t{1} << 18) / plan.k / 16 * 16);
   pool.run((plan.n + rows_per_block - 1) / rows_per_block, [&](int64_t block) {
     const int64_t begin = block * rows_per_block, count = std::min(rows_per_block, plan.n - begin);
@@ -61,13 +73,16 @@ PackedWeight::PackedWeight(const WeightPlan& plan, const KernelSelector& selecto
     plan.read(begin, count, rows);
     for (int64_t r = 0; r < count; r += unit) {
       const int64_t u = (begin + r) / unit;
-      kernel_.kernel->pack(plan.encoding, rows, r, codes_.data() + u * layout_.code_bytes, scales_.data() + u * layout_.scale_bytes);
+      kernel_.kernel->pack(plan.encoding, rows, r, codes_.data() + u * layout_.code_bytes,
+                           scales_.data() + u * layout_.scale_bytes);
     }
-    if (options.on_read) options.on_read(plan.source_bytes / static_cast<uint64_t>(plan.n) * static_cast<uint64_t>(count));
+    if (options.on_read)
+      options.on_read(plan.source_bytes / static_cast<uint64_t>(plan.n) * static_cast<uint64_t>(count));
   });
 }
 
-void PackedWeight::multiply(const ActView& x, int64_t m, float* y, int64_t y_stride, const float* bias, ThreadPool& pool) const {
+void PackedWeight::multiply(const ActView& x, int64_t m, float* y, int64_t y_stride, const float* bias,
+                            ThreadPool& pool) const {
   const MatmulArgs args{.weight = view_, .x = x, .m = m, .y = y, .y_stride = y_stride, .bias = bias};
   const int64_t n_units = (view_.n + layout_.rows_per_unit - 1) / layout_.rows_per_unit;
   const int64_t n_tasks = std::min<int64_t>(n_units, pool.size() == 1 ? 1 : pool.size() * 4);

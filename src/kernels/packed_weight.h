@@ -36,7 +36,8 @@ class PackedWeight {
     bool fast = false;                            // activations may be quantized
     std::function<void(uint64_t bytes)> on_read;  // called from any thread with source bytes just read; may be empty
   };
-  /// Chooses the kernel, then reads the plan in blocks of rows and packs them, in parallel. Throws Error{model, resource, io}.
+  /// Chooses the kernel, then reads the plan in blocks of rows and packs them, in parallel. Throws Error{model,
+  /// resource, io}.
   PackedWeight(const WeightPlan& plan, const KernelSelector& selector, ThreadPool& pool, const Options& options);
 
   int64_t n() const { return view_.n; }

@@ -28,12 +28,14 @@ std::string Choice::name() const { return kernel ? full_name(set, *kernel) : "no
 
 KernelSelector::KernelSelector(std::string_view isa, std::string_view force_prefix) : force_prefix_(force_prefix) {
   const auto all = kernel_sets();
-  const auto first = std::ranges::find_if(all, [&](const KernelSet* set) { return isa.empty() ? usable(set) : set->name == isa; });
+  const auto first =
+      std::ranges::find_if(all, [&](const KernelSet* set) { return isa.empty() ? usable(set) : set->name == isa; });
   if (first == all.end() || !usable(*first)) {
     fail(ErrorKind::resource, "--isa: '{}' is {} (available here: {})", printable(isa),
          first == all.end() ? "unknown" : "not supported by this CPU", usable_names());
   }
-  if (is_ref(*first) && isa.empty()) fail(ErrorKind::resource, "this CPU has no AVX2, FMA and F16C, which every kernel needs");
+  if (is_ref(*first) && isa.empty())
+    fail(ErrorKind::resource, "this CPU has no AVX2, FMA and F16C, which every kernel needs");
   sets_ = std::span(first, all.end());
   if (force_prefix_.empty()) return;
   for (const KernelSet* set : sets_) {
@@ -41,7 +43,8 @@ KernelSelector::KernelSelector(std::string_view isa, std::string_view force_pref
       if (usable(set) && full_name(set, row).starts_with(force_prefix_)) return;
     }
   }
-  fail(ErrorKind::usage, "--force-kernel: no kernel of this machine has a name that begins with '{}'", printable(force_prefix));
+  fail(ErrorKind::usage, "--force-kernel: no kernel of this machine has a name that begins with '{}'",
+       printable(force_prefix));
 }
 
 Choice KernelSelector::find(const Problem& problem, std::string* why_not) const {
@@ -67,7 +70,8 @@ Choice KernelSelector::choose(const Problem& problem, std::string_view what, std
   const Choice choice = find(problem, why_not);
   if (!choice.kernel) {
     fail_model("{}: no kernel of --isa {} for {} [{}, {}]", what, isa(),
-               problem.op == Op::matmul ? describe(problem.weight) : fmt::format("head size {}", problem.head_dim), problem.n, problem.k);
+               problem.op == Op::matmul ? describe(problem.weight) : fmt::format("head size {}", problem.head_dim),
+               problem.n, problem.k);
   }
   return choice;
 }

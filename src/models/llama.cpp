@@ -4,14 +4,14 @@
 
 #include <cmath>
 
-#include "base/error.h"
 #include "nn/attention.h"
 #include "nn/rope.h"
 
 namespace packhorse {
 namespace {
 
-constexpr int64_t kMaxLayers = 1024, kMaxWidth = 1 << 20, kMaxHeads = 1 << 14, kMaxVocab = 1 << 24, kMaxPositions = int64_t{1} << 31;
+constexpr int64_t kMaxLayers = 1024, kMaxWidth = 1 << 20, kMaxHeads = 1 << 14, kMaxVocab = 1 << 24,
+                  kMaxPositions = int64_t{1} << 31;
 
 struct Sizes {
   int64_t layers, hidden, intermediate, heads, kv_heads, head_dim, vocab, max_positions;
@@ -27,10 +27,10 @@ Sizes read_sizes(const Config& c, const Loader& loader) {
   s.heads = c.size("num_attention_heads", 1, kMaxHeads);
   s.kv_heads = c.size_or("num_key_value_heads", 1, kMaxHeads, s.heads);
   if (s.heads % s.kv_heads != 0) {
-    fail_model("{}: not a divisor of the number of heads (got {}, heads {})", c.where("num_key_value_heads"), s.kv_heads, s.heads);
+    c.reject("num_key_value_heads", "not a divisor of the number of heads (got {}, heads {})", s.kv_heads, s.heads);
   }
   if (!c.has("head_dim") && s.hidden % s.heads != 0) {
-    fail_model("{}: not divisible by the number of heads (got {}, heads {})", c.where("hidden_size"), s.hidden, s.heads);
+    c.reject("hidden_size", "not divisible by the number of heads (got {}, heads {})", s.hidden, s.heads);
   }
   s.head_dim = c.size_or("head_dim", 2, 4096, s.hidden / s.heads);
   s.vocab = c.has("vocab_size") ? c.size("vocab_size", 1, kMaxVocab) : loader.vocab_rows();
@@ -38,7 +38,8 @@ Sizes read_sizes(const Config& c, const Loader& loader) {
   s.eps = c.number_or("rms_norm_eps", 0, 1, 1e-6);
   s.tied = c.flag_or("tie_word_embeddings", false);
   const std::string act = c.text_or("hidden_act", "silu");
-  if (act != "silu" && act != "swish") fail_model("{}: activation '{}' is not supported (silu)", c.where("hidden_act"), printable(act));
+  if (act != "silu" && act != "swish")
+    c.reject("hidden_act", "activation '{}' is not supported (silu)", printable(act));
   return s;
 }
 
@@ -82,12 +83,16 @@ class Llama final : public Model {
       : sizes_(s),
         spec_{.n_kv_heads = s.kv_heads, .head_dim = s.head_dim, .dtype = loader.options().kv_dtype},
         rope_(config, config.size_or("rotary_dim", 2, s.head_dim, s.head_dim),
-              loader.options().max_model_len ? loader.options().max_model_len : s.max_positions, loader.rope_divisors()) {
+              loader.options().max_model_len ? loader.options().max_model_len : s.max_positions,
+              loader.rope_divisors()) {
     const Scope root = loader.root();
-    const AttentionShape shape{.n_heads = s.heads, .n_kv_heads = s.kv_heads, .head_dim = s.head_dim,
+    const AttentionShape shape{.n_heads = s.heads,
+                               .n_kv_heads = s.kv_heads,
+                               .head_dim = s.head_dim,
                                .scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim))};
     embed_ = loader.embedding(root / "model" / "embed_tokens", s.vocab, s.hidden);
-    for (int64_t layer = 0; layer < s.layers; ++layer) blocks_.emplace_back(root / "model" / "layers" / layer, s, shape, layer);
+    for (int64_t layer = 0; layer < s.layers; ++layer)
+      blocks_.emplace_back(root / "model" / "layers" / layer, s, shape, layer);
     norm_ = loader.rms_norm(root / "model" / "norm", s.hidden, s.eps);
     head_ = loader.head(root / "lm_head", embed_, s.tied);
   }
@@ -100,7 +105,9 @@ class Llama final : public Model {
     for (const Block& block : blocks_) block(x, m, batch, rope, f);
     if (n_rows == 0) return {nullptr, 0, sizes_.vocab};
     float* last = f.workspace.allocate<float>(n_rows * sizes_.hidden);
-    for (int64_t i = 0; i < n_rows; ++i) std::copy_n(x + batch.logit_rows[static_cast<size_t>(i)] * sizes_.hidden, sizes_.hidden, last + i * sizes_.hidden);
+    for (int64_t i = 0; i < n_rows; ++i)
+      std::copy_n(x + batch.logit_rows[static_cast<size_t>(i)] * sizes_.hidden, sizes_.hidden,
+                  last + i * sizes_.hidden);
     return {head_(norm_(last, n_rows, f), n_rows, f), n_rows, sizes_.vocab};
   }
 

@@ -1,6 +1,6 @@
-// Qwen2 (arXiv 2407.10671): Llama with a bias on Q, K and V, which the loader finds by itself; GGUF keeps its rope rows in order.
+// Qwen2 (arXiv 2407.10671): Llama with a bias on Q, K and V, which the loader finds by itself; GGUF keeps its rope rows
+// in order.
 
-#include "base/error.h"
 #include "models/llama.h"
 
 namespace packhorse {
@@ -9,7 +9,9 @@ namespace {
 constexpr std::string_view kArchitectures[] = {"Qwen2ForCausalLM"};
 
 std::unique_ptr<Model> build_qwen2(const Config& config, Loader& loader) {
-  if (config.flag_or("use_sliding_window", false)) fail_model("{}: sliding windows are not supported yet", config.where("use_sliding_window"));
+  if (config.flag_or("use_sliding_window", false)) {
+    config.reject("use_sliding_window", "sliding windows are not supported yet");
+  }
   return build_llama(config, loader);
 }
 

@@ -29,9 +29,15 @@ ActView Activations::get(ActForm form, float threshold) {
     args.n_outliers = memory.allocate<int32_t>(m_);
     threshold_ = threshold;
   }
-  for_tokens(ctx_.pool, m_, [&](int64_t begin, int64_t end) { kernels_.quantize_act.kernel->run.quantize_act(args, begin, end); });
-  made_[index] = {.f32 = args.f32, .q = args.q, .blocks = args.blocks, .token_max = args.token_max, .outliers = args.outliers,
-                  .n_outliers = args.n_outliers, .stride = stride};
+  for_tokens(ctx_.pool, m_,
+             [&](int64_t begin, int64_t end) { kernels_.quantize_act.kernel->run.quantize_act(args, begin, end); });
+  made_[index] = {.f32 = args.f32,
+                  .q = args.q,
+                  .blocks = args.blocks,
+                  .token_max = args.token_max,
+                  .outliers = args.outliers,
+                  .n_outliers = args.n_outliers,
+                  .stride = stride};
   has_[index] = true;
   return made_[index];
 }

@@ -1,5 +1,9 @@
 #include "nn/arch.h"
 
+#include <algorithm>
+
+#include "base/error.h"
+
 namespace packhorse {
 namespace {
 
@@ -31,9 +35,42 @@ constexpr ConfigKey kKeys[] = {
     {"vocab_size", "vocab_size"},
 };
 
+std::string known(std::span<const Arch* const> architectures, bool gguf) {
+  std::string names;
+  for (const Arch* arch : architectures) {
+    if (gguf)
+      names += (names.empty() ? "" : ", ") + std::string(arch->gguf.architecture);
+    else
+      for (const std::string_view name : arch->hf_architectures)
+        names += (names.empty() ? "" : ", ") + std::string(name);
+  }
+  return names;
+}
+
 }  // namespace
 
 const std::span<const ModuleName> kDecoderModules = kModules;
 const std::span<const ConfigKey> kDecoderKeys = kKeys;
+
+const Arch& find_arch(std::span<const Arch* const> architectures, const CheckpointView& view) {
+  const bool gguf = view.is_gguf();
+  const std::string where = gguf ? "general.architecture" : "config.json: architectures";
+  const Json& holder = gguf ? view.gguf : view.config;
+  const auto found = holder.find(gguf ? "general.architecture" : "architectures");
+  if (found == holder.end())
+    fail_model("{}: {}: missing (supported: {})", printable(view.path), where, known(architectures, gguf));
+  const Json name = gguf ? *found : found->is_array() && !found->empty() ? (*found)[0] : Json();
+  if (!name.is_string())
+    fail_model("{}: {}: expected a name (got {}; supported: {})", printable(view.path), where, printable(found->dump()),
+               known(architectures, gguf));
+  const auto text = name.get<std::string>();
+  for (const Arch* arch : architectures) {
+    if (gguf ? arch->gguf.architecture == text
+             : std::ranges::find(arch->hf_architectures, text) != arch->hf_architectures.end())
+      return *arch;
+  }
+  fail_model("{}: {}: '{}' is not supported (supported: {})", printable(view.path), where, printable(text),
+             known(architectures, gguf));
+}
 
 }  // namespace packhorse

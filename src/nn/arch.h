@@ -5,6 +5,7 @@
 #include <span>
 #include <string_view>
 
+#include "io/checkpoint.h"
 #include "nn/config.h"
 #include "nn/model.h"
 
@@ -33,6 +34,10 @@ struct Arch {
   GgufMap gguf;
   std::unique_ptr<Model> (*build)(const Config& config, Loader& loader);
 };
+
+/// The architecture of a checkpoint, by config.json's "architectures" or GGUF's general.architecture. Error{model} that
+/// lists what is known.
+const Arch& find_arch(std::span<const Arch* const> architectures, const CheckpointView& view);
 
 // What converters call the parts of a standard decoder; architectures refer to these or list their own.
 extern const std::span<const ModuleName> kDecoderModules;

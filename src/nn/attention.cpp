@@ -21,7 +21,9 @@ void put(KvDType type, std::byte* base, int64_t element, float value) {
 }  // namespace
 
 Attention::Attention(const AttentionShape& shape, int64_t layer, const KernelSelector& selector)
-    : shape_(shape), layer_(layer), kernel_(selector.choose({.op = Op::attention, .head_dim = shape.head_dim}, "attention")) {}
+    : shape_(shape),
+      layer_(layer),
+      kernel_(selector.choose({.op = Op::attention, .head_dim = shape.head_dim}, "attention")) {}
 
 void Attention::store(const float* qkv, const Batch& batch, ForwardCtx& ctx) const {
   const KvLayerView cache = ctx.kv.layer(layer_);

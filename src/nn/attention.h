@@ -8,8 +8,8 @@ namespace packhorse {
 
 struct AttentionShape {
   int64_t n_heads = 0, n_kv_heads = 0, head_dim = 0;
-  float scale = 0;      // of the scores
-  int64_t window = 0;   // 0 = all earlier positions
+  float scale = 0;     // of the scores
+  int64_t window = 0;  // 0 = all earlier positions
   int64_t qkv_width() const { return (n_heads + 2 * n_kv_heads) * head_dim; }
 };
 

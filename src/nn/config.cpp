@@ -9,7 +9,8 @@ namespace packhorse {
 Config Config::from_hf(const Json& config) {
   Config out;
   out.source_ = "config.json";
-  const bool nested = !config.contains("hidden_size") && config.contains("text_config") && config["text_config"].is_object();
+  const bool nested =
+      !config.contains("hidden_size") && config.contains("text_config") && config["text_config"].is_object();
   out.values_ = nested ? config["text_config"] : config;
   if (nested) out.prefix_ = "text_config.";
   return out;
@@ -44,7 +45,8 @@ std::string Config::where(std::string_view key) const {
 int64_t Config::size(std::string_view key, int64_t min, int64_t max) const {
   const Json* value = find(key);
   if (!value) fail_model("{}: missing", where(key));
-  const bool whole = value->is_number_integer() && (!value->is_number_unsigned() || value->get<uint64_t>() <= INT64_MAX);
+  const bool whole =
+      value->is_number_integer() && (!value->is_number_unsigned() || value->get<uint64_t>() <= INT64_MAX);
   if (!whole || value->get<int64_t>() < min || value->get<int64_t>() > max) {
     fail_model("{}: not a whole number in {}..{} (got {})", where(key), min, max, printable(value->dump()));
   }
@@ -58,7 +60,8 @@ int64_t Config::size_or(std::string_view key, int64_t min, int64_t max, int64_t 
 double Config::number(std::string_view key, double min, double max) const {
   const Json* value = find(key);
   if (!value) fail_model("{}: missing", where(key));
-  if (!value->is_number() || !std::isfinite(value->get<double>()) || value->get<double>() < min || value->get<double>() > max) {
+  if (!value->is_number() || !std::isfinite(value->get<double>()) || value->get<double>() < min ||
+      value->get<double>() > max) {
     fail_model("{}: expected a finite number in {}..{} (got {})", where(key), min, max, printable(value->dump()));
   }
   return value->get<double>();

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "base/json.h"
 
 namespace packhorse {
@@ -37,6 +38,11 @@ class Config {
   std::optional<Config> section(std::string_view key) const;
   /// "config.json: 'rope_scaling.factor'": for messages about a key.
   std::string where(std::string_view key) const;
+  /// Throws Error{model} about a key.
+  template <class... Args>
+  [[noreturn]] void reject(std::string_view key, fmt::format_string<Args...> format, Args&&... args) const {
+    fail_model("{}: {}", where(key), fmt::format(format, std::forward<Args>(args)...));
+  }
 
  private:
   Json values_ = Json::object();

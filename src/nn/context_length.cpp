@@ -12,8 +12,10 @@ int64_t context_length(const Config& config, int64_t requested) {
   const std::string type = scaling ? scaling->text_or("rope_type", scaling->text_or("type", "default")) : "default";
   if (type == "linear" || type == "dynamic" || type == "yarn") {
     // YaRN's max_position_embeddings may or may not be multiplied already; the original length tells.
-    const int64_t original = type == "yarn" ? scaling->size_or("original_max_position_embeddings", 1, kMost, limit) : limit;
-    limit = std::max(limit, static_cast<int64_t>(static_cast<double>(original) * scaling->number_or("factor", 1e-6, 1e6, 1)));
+    const int64_t original =
+        type == "yarn" ? scaling->size_or("original_max_position_embeddings", 1, kMost, limit) : limit;
+    limit = std::max(limit,
+                     static_cast<int64_t>(static_cast<double>(original) * scaling->number_or("factor", 1e-6, 1e6, 1)));
   }
   if (requested <= 0) return limit;
   if (requested > limit && type != "dynamic") {

@@ -41,8 +41,10 @@ float* Embedding::operator()(std::span<const int32_t> tokens, ForwardCtx& ctx) c
 
 float* RmsNorm::operator()(const float* x, int64_t m, ForwardCtx& ctx) const {
   const auto n = static_cast<int64_t>(weight_.size());
-  const RmsNormArgs args{.x = x, .weight = weight_.data(), .y = ctx.workspace.allocate<float>(m * n), .n = n, .eps = eps_};
-  for_tokens(ctx.pool, m, [&](int64_t begin, int64_t end) { kernels_.rms_norm.kernel->run.rms_norm(args, begin, end); });
+  const RmsNormArgs args{
+      .x = x, .weight = weight_.data(), .y = ctx.workspace.allocate<float>(m * n), .n = n, .eps = eps_};
+  for_tokens(ctx.pool, m,
+             [&](int64_t begin, int64_t end) { kernels_.rms_norm.kernel->run.rms_norm(args, begin, end); });
   return args.y;
 }
 

@@ -11,7 +11,8 @@
 
 namespace packhorse {
 
-/// A packed weight that writes columns [first_output, first_output + n) of its layer's output. Modules of equal encoding share one.
+/// A packed weight that writes columns [first_output, first_output + n) of its layer's output. Modules of equal
+/// encoding share one.
 struct LinearPart {
   const PackedWeight* weight = nullptr;  // owned below, or by an embedding whose table a tied head shares
   std::unique_ptr<PackedWeight> owned;
@@ -40,7 +41,8 @@ class Linear {
 class Embedding {
  public:
   Embedding() = default;
-  Embedding(std::string module, std::unique_ptr<PackedWeight> table) : module_(std::move(module)), table_(std::move(table)) {}
+  Embedding(std::string module, std::unique_ptr<PackedWeight> table)
+      : module_(std::move(module)), table_(std::move(table)) {}
   /// y[tokens.size(), k]; ids were checked when the request was admitted.
   float* operator()(std::span<const int32_t> tokens, ForwardCtx& ctx) const;
   const PackedWeight& table() const { return *table_; }
@@ -55,7 +57,8 @@ class Embedding {
 class RmsNorm {
  public:
   RmsNorm() = default;
-  RmsNorm(std::vector<float> weight, float eps, const CommonKernels& kernels) : weight_(std::move(weight)), eps_(eps), kernels_(kernels) {}
+  RmsNorm(std::vector<float> weight, float eps, const CommonKernels& kernels)
+      : weight_(std::move(weight)), eps_(eps), kernels_(kernels) {}
   float* operator()(const float* x, int64_t m, ForwardCtx& ctx) const;
 
  private:

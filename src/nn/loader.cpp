@@ -27,7 +27,8 @@ std::string gguf_name(std::span<const ModuleName> table, std::string_view path) 
   fail(ErrorKind::internal, "module '{}' has no GGUF name", path);
 }
 
-/// Row of an interleaved-pairs file that holds row r of the rotate-half order: pairs (i, i + half) stand as (2i, 2i + 1) there.
+/// Row of an interleaved-pairs file that holds row r of the rotate-half order: pairs (i, i + half) stand as (2i, 2i +
+/// 1) there.
 int64_t interleaved_row(int64_t r, int64_t head_dim) {
   const int64_t head = r / head_dim * head_dim, i = r % head_dim, half = head_dim / 2;
   return head + (i < half ? 2 * i : 2 * (i - half) + 1);
@@ -35,7 +36,8 @@ int64_t interleaved_row(int64_t r, int64_t head_dim) {
 
 }  // namespace
 
-Loader::Loader(const CheckpointView& view, const Arch& arch, const KernelSelector& selector, ThreadPool& pool, LoadOptions options)
+Loader::Loader(const CheckpointView& view, const Arch& arch, const KernelSelector& selector, ThreadPool& pool,
+               LoadOptions options)
     : view_(view), arch_(arch), selector_(selector), pool_(pool), options_(std::move(options)), kernels_(selector) {
   for (const auto& [name, tensor] : view_.tensors) bytes_total_ += tensor.n_bytes;
 }
@@ -56,7 +58,8 @@ bool Loader::has(const Scope& module) const { return view_.find(source_name(modu
 
 std::vector<float> Loader::vector(const std::string& name, int64_t n) {
   const TensorInfo& tensor = view_.at(name);
-  if (!is_plain_float(tensor.dtype)) fail_model("{}: dtype {} where F32, F16 or BF16 is needed", view_.describe(name), info(tensor.dtype).name);
+  if (!is_plain_float(tensor.dtype))
+    fail_model("{}: dtype {} where F32, F16 or BF16 is needed", view_.describe(name), info(tensor.dtype).name);
   if (tensor.n_elements() != static_cast<uint64_t>(n)) {
     fail_model("{}: {} elements where the config asks for {}", view_.describe(name), tensor.n_elements(), n);
   }
@@ -123,20 +126,26 @@ Linear Loader::linear(const std::vector<Module>& modules, bool quantize) {
 
 Linear Loader::column(const Scope& parent, std::initializer_list<Output> outputs, int64_t k) {
   std::vector<Module> modules;
-  for (const Output& output : outputs) modules.push_back(describe((parent / output.name).path(), output.rows, k, output.rotary_heads));
+  for (const Output& output : outputs)
+    modules.push_back(describe((parent / output.name).path(), output.rows, k, output.rotary_heads));
   return linear(modules, true);
 }
 
-Linear Loader::row(const Scope& module, int64_t n, int64_t k) { return linear({describe(module.path(), n, k, 0)}, true); }
+Linear Loader::row(const Scope& module, int64_t n, int64_t k) {
+  return linear({describe(module.path(), n, k, 0)}, true);
+}
 
 Embedding Loader::embedding(const Scope& module, int64_t vocab_size, int64_t k) {
-  return {module.path(), pack(plan_weight(view_, describe(module.path(), vocab_size, k, 0), options_.quantization, false))};
+  return {module.path(),
+          pack(plan_weight(view_, describe(module.path(), vocab_size, k, 0), options_.quantization, false))};
 }
 
 Linear Loader::head(const Scope& module, const Embedding& embedding, bool tied) {
   const PackedWeight& table = embedding.table();
   if (!tied && has(module)) return linear({describe(module.path(), table.n(), table.k(), 0)}, false);
-  if (!tied && !view_.is_gguf()) fail_model("{}: missing tensor '{}.weight' (the config does not tie it to the embedding)", view_.path, module.path());
+  if (!tied && !view_.is_gguf())
+    fail_model("{}: missing tensor '{}.weight' (the config does not tie it to the embedding)", view_.path,
+               module.path());
   std::vector<LinearPart> parts(1);
   parts[0].weight = &table;
   parts[0].modules = {{module.path(), 0, table.n()}};
@@ -150,7 +159,8 @@ RmsNorm Loader::rms_norm(const Scope& module, int64_t n, double eps) {
 int64_t Loader::vocab_rows() const {
   const std::string name = source_name("model.embed_tokens") + ".weight";
   const TensorInfo& tensor = view_.at(name);
-  if (tensor.shape.size() != 2 || tensor.shape[0] > INT32_MAX) fail_model("{}: not a matrix with a row per token", view_.describe(name));
+  if (tensor.shape.size() != 2 || tensor.shape[0] > INT32_MAX)
+    fail_model("{}: not a matrix with a row per token", view_.describe(name));
   return static_cast<int64_t>(tensor.shape[0]);
 }
 

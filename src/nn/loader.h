@@ -18,10 +18,10 @@ namespace packhorse {
 /// Everything that decides how weights are loaded.
 struct LoadOptions {
   QuantizationPlan quantization;
-  bool fast = true;          // int8 activations where a kernel has them; false = exact float32
-  bool format_act = false;   // with fast = false: still quantize activations where the format itself does (tests)
+  bool fast = true;         // int8 activations where a kernel has them; false = exact float32
+  bool format_act = false;  // with fast = false: still quantize activations where the format itself does (tests)
   KvDType kv_dtype = KvDType::f16;
-  int64_t max_model_len = 0;  // 0 = the model's own limit
+  int64_t max_model_len = 0;                                       // 0 = the model's own limit
   std::function<void(uint64_t done, uint64_t total)> on_progress;  // source bytes, from the loading thread or workers
 };
 
@@ -29,7 +29,9 @@ struct LoadOptions {
 class Scope {
  public:
   Scope(Loader& loader, std::string path) : loader_(loader), path_(std::move(path)) {}
-  Scope operator/(std::string_view child) const { return {loader_, path_.empty() ? std::string(child) : path_ + "." + std::string(child)}; }
+  Scope operator/(std::string_view child) const {
+    return {loader_, path_.empty() ? std::string(child) : path_ + "." + std::string(child)};
+  }
   Scope operator/(int64_t index) const { return *this / std::to_string(index); }
   Loader& loader() const { return loader_; }
   const std::string& path() const { return path_; }
@@ -48,7 +50,8 @@ struct Output {
 
 class Loader {
  public:
-  Loader(const CheckpointView& view, const Arch& arch, const KernelSelector& selector, ThreadPool& pool, LoadOptions options);
+  Loader(const CheckpointView& view, const Arch& arch, const KernelSelector& selector, ThreadPool& pool,
+         LoadOptions options);
 
   Scope root() { return {*this, ""}; }
   const LoadOptions& options() const { return options_; }
@@ -56,8 +59,8 @@ class Loader {
   const CommonKernels& kernels() const { return kernels_; }
 
   bool has(const Scope& module) const;
-  /// Modules below `parent` that read the same input [k]; each finds its bias by itself. Column and row say how tensor parallelism
-  /// will cut them.
+  /// Modules below `parent` that read the same input [k]; each finds its bias by itself. Column and row say how tensor
+  /// parallelism will cut them.
   Linear column(const Scope& parent, std::initializer_list<Output> outputs, int64_t k);
   Linear row(const Scope& module, int64_t n, int64_t k);
   Embedding embedding(const Scope& module, int64_t vocab_size, int64_t k);

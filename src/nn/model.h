@@ -15,9 +15,9 @@ namespace packhorse {
 
 /// Consecutive tokens of one sequence within a batch.
 struct SequenceSpan {
-  int64_t first_token = 0;     // index into Batch::tokens
+  int64_t first_token = 0;  // index into Batch::tokens
   int64_t n_tokens = 0;
-  int64_t first_position = 0;  // position of the first token; all earlier positions are in the cache
+  int64_t first_position = 0;            // position of the first token; all earlier positions are in the cache
   std::span<const int32_t> block_table;  // blocks of positions 0, 16, 32, ...; covers all positions of the span
 };
 

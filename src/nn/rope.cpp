@@ -15,7 +15,8 @@ constexpr double kMaxFactor = 1e6;
 /// Llama 3.1: long wavelengths are divided by `factor`, short ones kept, those between blended.
 void scale_llama3(const Config& c, std::vector<double>& frequency) {
   const double factor = c.number("factor", 1, kMaxFactor);
-  const double low = c.number_or("low_freq_factor", 1e-6, kMaxFactor, 1), high = c.number_or("high_freq_factor", 1e-6, kMaxFactor, 4);
+  const double low = c.number_or("low_freq_factor", 1e-6, kMaxFactor, 1),
+               high = c.number_or("high_freq_factor", 1e-6, kMaxFactor, 4);
   const double original = c.number("original_max_position_embeddings", 1, 1e9);
   for (double& f : frequency) {
     const double wavelength = 2 * std::numbers::pi / f;
@@ -61,7 +62,8 @@ Rope::Rope(const Config& config, int64_t rotary_dim, int64_t max_model_len, cons
   const int64_t max_positions = config.size_or("max_position_embeddings", 1, int64_t{1} << 40, max_model_len);
   const std::string type = scaling ? scaling->text_or("rope_type", scaling->text_or("type", "default")) : "default";
   if (type == "dynamic") {
-    const double factor = scaling->number("factor", 1, kMaxFactor), length = static_cast<double>(std::max(max_model_len, max_positions));
+    const double factor = scaling->number("factor", 1, kMaxFactor),
+                 length = static_cast<double>(std::max(max_model_len, max_positions));
     const double stretch = factor * length / static_cast<double>(max_positions) - (factor - 1);
     base *= std::pow(stretch, static_cast<double>(rotary_dim) / static_cast<double>(rotary_dim - 2));
   }
@@ -69,7 +71,8 @@ Rope::Rope(const Config& config, int64_t rotary_dim, int64_t max_model_len, cons
     frequency_.push_back(std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim)));
   }
   if (!divisors.empty()) {
-    if (divisors.size() != frequency_.size()) fail_model("rope_freqs: {} factors for {} frequencies", divisors.size(), frequency_.size());
+    if (divisors.size() != frequency_.size())
+      fail_model("rope_freqs: {} factors for {} frequencies", divisors.size(), frequency_.size());
     for (size_t i = 0; i < frequency_.size(); ++i) {
       if (!(divisors[i] > 0) || !std::isfinite(divisors[i])) fail_model("rope_freqs: factor {} is {}", i, divisors[i]);
       frequency_[i] /= divisors[i];
@@ -81,7 +84,8 @@ Rope::Rope(const Config& config, int64_t rotary_dim, int64_t max_model_len, cons
   } else if (type == "yarn") {
     amplitude_ = scale_yarn(*scaling, frequency_, base, rotary_dim, max_positions);
   } else if (type != "default" && type != "dynamic" && type != "none") {
-    fail_model("{}: unknown scaling '{}' (default, linear, dynamic, llama3, yarn)", scaling->where("rope_type"), printable(type));
+    fail_model("{}: unknown scaling '{}' (default, linear, dynamic, llama3, yarn)", scaling->where("rope_type"),
+               printable(type));
   }
 }
 
@@ -94,9 +98,12 @@ Rope::Table Rope::table(const Batch& batch, ForwardCtx& ctx) const {
       for (int64_t t = begin; t < end; ++t) {
         for (int64_t i = 0; i < half; ++i) {
           // Hugging Face multiplies in float32; the product's rounding shows at long positions.
-          const float angle = static_cast<float>(span.first_position + t) * static_cast<float>(frequency_[static_cast<size_t>(i)]);
-          cos[(span.first_token + t) * half + i] = static_cast<float>(std::cos(static_cast<double>(angle)) * amplitude_);
-          sin[(span.first_token + t) * half + i] = static_cast<float>(std::sin(static_cast<double>(angle)) * amplitude_);
+          const float angle =
+              static_cast<float>(span.first_position + t) * static_cast<float>(frequency_[static_cast<size_t>(i)]);
+          cos[(span.first_token + t) * half + i] =
+              static_cast<float>(std::cos(static_cast<double>(angle)) * amplitude_);
+          sin[(span.first_token + t) * half + i] =
+              static_cast<float>(std::sin(static_cast<double>(angle)) * amplitude_);
         }
       }
     });
@@ -104,7 +111,8 @@ Rope::Table Rope::table(const Batch& batch, ForwardCtx& ctx) const {
   return {cos, sin, half};
 }
 
-void Rope::rotate(const Table& table, float* x, int64_t m, int64_t stride, int64_t n_heads, int64_t head_dim, ForwardCtx& ctx) {
+void Rope::rotate(const Table& table, float* x, int64_t m, int64_t stride, int64_t n_heads, int64_t head_dim,
+                  ForwardCtx& ctx) {
   const int64_t half = table.half;
   for_tokens(ctx.pool, m, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {

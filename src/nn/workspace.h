@@ -12,8 +12,8 @@ namespace packhorse {
 /// 64-byte aligned scratch. Memory given out stays valid until reset(); nothing is freed one by one.
 class Workspace {
  public:
-  /// Starts a new pass: all earlier allocations are void. Chunks of the last pass are merged, so a steady state allocates
-  /// nothing.
+  /// Starts a new pass: all earlier allocations are void. Chunks of the last pass are merged, so a steady state
+  /// allocates nothing.
   void reset();
   template <class T>
   T* allocate(int64_t count) {

@@ -1,4 +1,5 @@
-// Logits of a sequence are the same bits alone in one prefill, in chunks, token by token, and batched with others in any interleaving.
+// Logits of a sequence are the same bits alone in one prefill, in chunks, token by token, and batched with others in
+// any interleaving.
 
 #include <gtest/gtest.h>
 
@@ -18,7 +19,10 @@ namespace fs = std::filesystem;
 class Runner {
  public:
   Runner(LoadedModel& loaded, std::vector<std::vector<int32_t>> sequences)
-      : loaded_(loaded), sequences_(std::move(sequences)), kv_(loaded.model->cache_specs(), 16 * static_cast<int64_t>(sequences_.size())), logits_(sequences_.size()) {
+      : loaded_(loaded),
+        sequences_(std::move(sequences)),
+        kv_(loaded.model->cache_specs(), 16 * static_cast<int64_t>(sequences_.size())),
+        logits_(sequences_.size()) {
     const auto n = static_cast<int32_t>(sequences_.size());
     for (int32_t s = 0; s < n; ++s) {
       blocks_.emplace_back();
@@ -33,7 +37,10 @@ class Runner {
       const auto done = static_cast<int64_t>(logits_[s].size());
       const int64_t count = std::min(counts[s], static_cast<int64_t>(sequences_[s].size()) - done);
       if (count <= 0) continue;
-      batch.spans.push_back({.first_token = static_cast<int64_t>(batch.tokens.size()), .n_tokens = count, .first_position = done, .block_table = blocks_[s]});
+      batch.spans.push_back({.first_token = static_cast<int64_t>(batch.tokens.size()),
+                             .n_tokens = count,
+                             .first_position = done,
+                             .block_table = blocks_[s]});
       for (int64_t i = 0; i < count; ++i) {
         batch.logit_rows.push_back(static_cast<int32_t>(batch.tokens.size()));
         batch.tokens.push_back(sequences_[s][static_cast<size_t>(done + i)]);
@@ -84,7 +91,8 @@ TEST_P(BitEqual, chunks_decode_and_random_interleavings) {
   std::vector<std::vector<int32_t>> sequences(5);
   for (auto& sequence : sequences) {
     sequence.resize(20 + random() % 150);
-    for (int32_t& token : sequence) token = static_cast<int32_t>(random() % static_cast<uint64_t>(loaded.model->vocab_size()));
+    for (int32_t& token : sequence)
+      token = static_cast<int32_t>(random() % static_cast<uint64_t>(loaded.model->vocab_size()));
   }
   std::vector<std::vector<std::vector<float>>> want;
   for (const auto& sequence : sequences) {
@@ -95,7 +103,8 @@ TEST_P(BitEqual, chunks_decode_and_random_interleavings) {
   const auto check = [&](const Runner& runner, size_t s, size_t at, const char* how) {
     ASSERT_EQ(runner.logits(at).size(), want[s].size());
     for (size_t p = 0; p < want[s].size(); ++p) {
-      ASSERT_EQ(std::memcmp(want[s][p].data(), runner.logits(at)[p].data(), want[s][p].size() * 4), 0) << how << ": sequence " << s << " position " << p;
+      ASSERT_EQ(std::memcmp(want[s][p].data(), runner.logits(at)[p].data(), want[s][p].size() * 4), 0)
+          << how << ": sequence " << s << " position " << p;
     }
   };
   for (const int64_t chunk : {1, 7, 33}) {
@@ -115,7 +124,8 @@ TEST_P(BitEqual, chunks_decode_and_random_interleavings) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, BitEqual,
-                         ::testing::Combine(::testing::Values("bnb-nf4-double", "bnb-int8", "gguf-q4_0", "gguf-q4_k_m-mix", "gguf-q8_0-qwen2"),
+                         ::testing::Combine(::testing::Values("bnb-nf4-double", "bnb-int8", "gguf-q4_0",
+                                                              "gguf-q4_k_m-mix", "gguf-q8_0-qwen2"),
                                             ::testing::Values("auto", "bfloat16", "float32")),
                          [](const auto& test) {
                            std::string label = std::get<0>(test.param) + "_" + std::get<1>(test.param);

@@ -1,5 +1,6 @@
-// Every checkpoint of the fixtures that this build loads, against the logits and dequantized rows of the tool that made it, in both
-// arithmetics and at three chunk sizes. A new folder needs no code; a family that is not supported yet must say so in one error.
+// Every checkpoint of the fixtures that this build loads, against the logits and dequantized rows of the tool that made
+// it, in both arithmetics and at three chunk sizes. A new folder needs no code; a family that is not supported yet must
+// say so in one error.
 
 #include <gtest/gtest.h>
 
@@ -37,10 +38,28 @@ Bounds bounds_of(const Json& all, const std::string& name) {
 
 /// What this build does not load yet: by the start of the folder's name, or a word in it.
 bool not_yet(const std::string& name) {
-  static constexpr std::string_view kFamilies[] = {"autoround", "awq", "bitblas", "ct-", "fp8", "gptq", "hqq", "inc-", "modelopt", "mxfp4", "quark", "torchao",
-                                                   "gguf-iq", "gguf-tq", "gguf-mxfp4", "gguf-nvfp4", "gguf-q1_0", "gguf-q2_0", "gguf-q4_0-mixtral"};
+  static constexpr std::string_view kFamilies[] = {"autoround",
+                                                   "awq",
+                                                   "bitblas",
+                                                   "ct-",
+                                                   "fp8",
+                                                   "gptq",
+                                                   "hqq",
+                                                   "inc-",
+                                                   "modelopt",
+                                                   "mxfp4",
+                                                   "quark",
+                                                   "torchao",
+                                                   "gguf-iq",
+                                                   "gguf-tq",
+                                                   "gguf-mxfp4",
+                                                   "gguf-nvfp4",
+                                                   "gguf-q1_0",
+                                                   "gguf-q2_0",
+                                                   "gguf-q4_0-mixtral"};
   if (name == "arch/qwen2-sliding") return true;
-  if (name.starts_with("arch/")) return name != "arch/llama" && !name.starts_with("arch/llama-") && name != "arch/qwen2";
+  if (name.starts_with("arch/"))
+    return name != "arch/llama" && !name.starts_with("arch/llama-") && name != "arch/qwen2";
   return std::ranges::any_of(kFamilies, [&](std::string_view family) { return name.starts_with(family); });
 }
 
@@ -85,7 +104,8 @@ EngineOptions options(const Fixture& fixture, const char* dtype) {
   out.model = fixture.model();
   out.dtype = dtype;
   out.threads = 2;
-  if (fixture.name.starts_with("arch/")) out.max_model_len = 40;  // dynamic frequencies are those of the reference's length
+  if (fixture.name.starts_with("arch/"))
+    out.max_model_len = 40;  // dynamic frequencies are those of the reference's length
   return out;
 }
 
@@ -107,7 +127,8 @@ TEST_P(Reference, float32_is_exact_at_any_chunk_size) {
   LoadedModel loaded(exact, exact.model);
   for (const int64_t chunk : {0, 7, 1}) {
     const ReferenceScore score = score_reference(
-        loaded, {.path = fixture.reference(), .logits = "logits", .chunk = chunk, .tolerance = fixture.bounds.tolerance});
+        loaded,
+        {.path = fixture.reference(), .logits = "logits", .chunk = chunk, .tolerance = fixture.bounds.tolerance});
     EXPECT_GE(score.share_within, fixture.bounds.share) << "worst " << score.worst_top20 << " at chunk " << chunk;
     EXPECT_LE(score.mean_kl, fixture.bounds.kl) << "chunk " << chunk;
     EXPECT_LE(score.worst_row_ulp.value_or(0), 1) << score.worst_row;
@@ -121,7 +142,8 @@ TEST_P(Reference, fast_default_is_close_at_any_chunk_size) {
   LoadedModel loaded(fast, fast.model);
   const std::string logits = fixture.name == "bnb-int8" ? "logits_llm_int8" : "logits";
   for (const int64_t chunk : {0, 7, 1}) {
-    const ReferenceScore score = score_reference(loaded, {.path = fixture.reference(), .logits = logits, .chunk = chunk});
+    const ReferenceScore score =
+        score_reference(loaded, {.path = fixture.reference(), .logits = logits, .chunk = chunk});
     EXPECT_LE(score.mean_kl, fixture.bounds.auto_kl) << "chunk " << chunk;
   }
 }
@@ -155,7 +177,8 @@ TEST(LlmInt8, follows_the_library_when_only_the_format_quantizes) {
   const std::string reference = (directory / "reference.safetensors").string();
   LoadedModel with_scheme(how, how.model, true), weight_only(how, how.model);
   EXPECT_LE(score_reference(with_scheme, {.path = reference, .logits = "logits_llm_int8"}).mean_kl, 1e-5);
-  EXPECT_GT(score_reference(weight_only, {.path = reference, .logits = "logits_llm_int8"}).mean_kl, 1e-4) << "the two must differ for the test to mean anything";
+  EXPECT_GT(score_reference(weight_only, {.path = reference, .logits = "logits_llm_int8"}).mean_kl, 1e-4)
+      << "the two must differ for the test to mean anything";
 }
 
 }  // namespace

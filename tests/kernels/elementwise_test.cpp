@@ -1,4 +1,5 @@
-// Quantization of activations, RMS norm, SiLU and attention of every set against ref, and against themselves in other splits.
+// Quantization of activations, RMS norm, SiLU and attention of every set against ref, and against themselves in other
+// splits.
 
 #include <gtest/gtest.h>
 
@@ -44,19 +45,26 @@ class Set : public ::testing::TestWithParam<const KernelSet*> {
 TEST_P(Set, quantizes_blocks_as_ref) {
   const int64_t m = 5, k = 200, stride = padded_k(k);
   std::vector<float> x = normal(static_cast<size_t>(m * k), 1, 3);
-  std::fill_n(x.begin() + 32, 32, 0.0f);                                    // a block of zeros
+  std::fill_n(x.begin() + 32, 32, 0.0f);                                      // a block of zeros
   std::fill_n(x.begin() + 64, 32, std::numeric_limits<float>::denorm_min());  // one whose inverse would overflow
-  x[static_cast<size_t>(k)] = 0.5f * 3.0f / 127;                             // near a tie
+  x[static_cast<size_t>(k)] = 0.5f * 3.0f / 127;                              // near a tie
   struct Out {
     std::vector<int8_t> q;
     std::vector<ActBlock> blocks;
     std::vector<float> f32;
   };
   const auto run = [&](const Kernel& kernel) {
-    Out out{std::vector<int8_t>(static_cast<size_t>(m * stride)), std::vector<ActBlock>(static_cast<size_t>(m * stride / 32)),
+    Out out{std::vector<int8_t>(static_cast<size_t>(m * stride)),
+            std::vector<ActBlock>(static_cast<size_t>(m * stride / 32)),
             std::vector<float>(static_cast<size_t>(m * stride), -1.0f)};
-    kernel.run.quantize_act({.x = x.data(), .x_stride = k, .k = k, .stride = stride, .f32 = out.f32.data(), .q = out.q.data(),
-                             .blocks = out.blocks.data()}, 0, m);
+    kernel.run.quantize_act({.x = x.data(),
+                             .x_stride = k,
+                             .k = k,
+                             .stride = stride,
+                             .f32 = out.f32.data(),
+                             .q = out.q.data(),
+                             .blocks = out.blocks.data()},
+                            0, m);
     return out;
   };
   const Out want = run(ref(Op::quantize_act)), got = run(row(Op::quantize_act));
@@ -79,8 +87,19 @@ TEST_P(Set, quantizes_tokens_with_outliers_apart) {
   std::vector<ActBlock> blocks(2);
   std::vector<Outlier> outliers(64);
   std::vector<int32_t> n_outliers(2);
-  row(Op::quantize_act).run.quantize_act({.x = x.data(), .x_stride = k, .k = k, .stride = stride, .f32 = f32.data(), .q = q.data(), .blocks = blocks.data(),
-                                          .token_max = scale.data(), .outliers = outliers.data(), .n_outliers = n_outliers.data(), .outlier_threshold = 6}, 0, 2);
+  row(Op::quantize_act)
+      .run.quantize_act({.x = x.data(),
+                         .x_stride = k,
+                         .k = k,
+                         .stride = stride,
+                         .f32 = f32.data(),
+                         .q = q.data(),
+                         .blocks = blocks.data(),
+                         .token_max = scale.data(),
+                         .outliers = outliers.data(),
+                         .n_outliers = n_outliers.data(),
+                         .outlier_threshold = 6},
+                        0, 2);
   EXPECT_EQ(std::vector<int8_t>(q.begin(), q.begin() + 4), (std::vector<int8_t>{64, 0, 32, 127}));
   EXPECT_EQ(std::vector<int8_t>(q.begin() + 32, q.begin() + 36), (std::vector<int8_t>{32, 64, -127, 127}));
   EXPECT_EQ(scale, (std::vector<float>{2, 1}));
@@ -95,7 +114,9 @@ TEST_P(Set, a_value_that_is_not_finite_spoils_its_block_visibly) {
     x[40] = bad;
     std::vector<int8_t> q(64);
     std::vector<ActBlock> blocks(2);
-    row(Op::quantize_act).run.quantize_act({.x = x.data(), .x_stride = 64, .k = 64, .stride = 64, .q = q.data(), .blocks = blocks.data()}, 0, 1);
+    row(Op::quantize_act)
+        .run.quantize_act(
+            {.x = x.data(), .x_stride = 64, .k = 64, .stride = 64, .q = q.data(), .blocks = blocks.data()}, 0, 1);
     EXPECT_TRUE(std::isfinite(blocks[0].scale));
     EXPECT_FALSE(std::isfinite(blocks[1].scale));
   }
@@ -104,10 +125,13 @@ TEST_P(Set, a_value_that_is_not_finite_spoils_its_block_visibly) {
 TEST_P(Set, rms_norm_and_silu_match_ref) {
   for (const int64_t n : {576, 100, 7}) {
     const int64_t m = 3;
-    const std::vector<float> x = normal(static_cast<size_t>(2 * m * n), 2, 4), weight = normal(static_cast<size_t>(n), 3);
+    const std::vector<float> x = normal(static_cast<size_t>(2 * m * n), 2, 4),
+                             weight = normal(static_cast<size_t>(n), 3);
     std::vector<float> want(static_cast<size_t>(m * n)), got(want);
-    ref(Op::rms_norm).run.rms_norm({.x = x.data(), .weight = weight.data(), .y = want.data(), .n = n, .eps = 1e-5f}, 0, m);
-    row(Op::rms_norm).run.rms_norm({.x = x.data(), .weight = weight.data(), .y = got.data(), .n = n, .eps = 1e-5f}, 0, m);
+    ref(Op::rms_norm)
+        .run.rms_norm({.x = x.data(), .weight = weight.data(), .y = want.data(), .n = n, .eps = 1e-5f}, 0, m);
+    row(Op::rms_norm)
+        .run.rms_norm({.x = x.data(), .weight = weight.data(), .y = got.data(), .n = n, .eps = 1e-5f}, 0, m);
     EXPECT_LT(worst_relative(want, got), 1e-6) << n;
     ref(Op::silu_mul).run.silu_mul({.gate_up = x.data(), .y = want.data(), .n = n}, 0, m);
     row(Op::silu_mul).run.silu_mul({.gate_up = x.data(), .y = got.data(), .n = n}, 0, m);
@@ -132,7 +156,8 @@ struct Cache {
   std::vector<int32_t> table;
   int64_t block_stride;
 
-  Cache(int64_t n_positions, int64_t kv_heads, int64_t head_dim, KvDType type) : block_stride(kv_heads * head_dim * 16 * kv_dtype_bytes(type)) {
+  Cache(int64_t n_positions, int64_t kv_heads, int64_t head_dim, KvDType type)
+      : block_stride(kv_heads * head_dim * 16 * kv_dtype_bytes(type)) {
     const int64_t n_blocks = (n_positions + 15) / 16;
     keys.resize(static_cast<size_t>(n_blocks * block_stride)), values.resize(keys.size());
     for (int64_t b = 0; b < n_blocks; ++b) table.push_back(static_cast<int32_t>(n_blocks - 1 - b));
@@ -143,7 +168,8 @@ struct Cache {
         const float nan = std::numeric_limits<float>::quiet_NaN();
         const int64_t base = table[static_cast<size_t>(p / 16)] * block_stride;
         put(type, keys.data() + base, i * 16 + p % 16, p < n_positions ? random[next++] : nan);
-        put(type, values.data() + base, (i / head_dim * 16 + p % 16) * head_dim + i % head_dim, p < n_positions ? random[next++] : nan);
+        put(type, values.data() + base, (i / head_dim * 16 + p % 16) * head_dim + i % head_dim,
+            p < n_positions ? random[next++] : nan);
       }
     }
   }
@@ -161,17 +187,30 @@ struct Shape {
   int64_t heads, kv_heads, head_dim, window;
 };
 
-std::vector<float> attend(const Kernel& kernel, const Cache& cache, const Shape& s, KvDType type, int64_t n_positions, int64_t n_tokens, int64_t chunk) {
+std::vector<float> attend(const Kernel& kernel, const Cache& cache, const Shape& s, KvDType type, int64_t n_positions,
+                          int64_t n_tokens, int64_t chunk) {
   const int64_t width = s.heads * s.head_dim, first = n_positions - n_tokens;
   const std::vector<float> q = normal(static_cast<size_t>(n_positions * width), 23);
   std::vector<float> out(static_cast<size_t>(n_tokens * width));
   std::vector<float> scratch(static_cast<size_t>(attention_scratch_floats(s.heads / s.kv_heads, s.head_dim)));
   for (int64_t t = 0; t < n_tokens; t += chunk) {
     const int64_t count = std::min(chunk, n_tokens - t);
-    const AttentionArgs args{.q = q.data() + (first + t) * width, .out = out.data() + t * width, .q_stride = width, .out_stride = width, .n_tokens = count,
-                             .first_position = first + t, .n_heads = s.heads, .n_kv_heads = s.kv_heads, .head_dim = s.head_dim,
-                             .scale = 1 / std::sqrt(static_cast<float>(s.head_dim)), .window = s.window, .keys = cache.keys.data(),
-                             .values = cache.values.data(), .block_stride = cache.block_stride, .block_table = cache.table.data(), .dtype = type,
+    const AttentionArgs args{.q = q.data() + (first + t) * width,
+                             .out = out.data() + t * width,
+                             .q_stride = width,
+                             .out_stride = width,
+                             .n_tokens = count,
+                             .first_position = first + t,
+                             .n_heads = s.heads,
+                             .n_kv_heads = s.kv_heads,
+                             .head_dim = s.head_dim,
+                             .scale = 1 / std::sqrt(static_cast<float>(s.head_dim)),
+                             .window = s.window,
+                             .keys = cache.keys.data(),
+                             .values = cache.values.data(),
+                             .block_stride = cache.block_stride,
+                             .block_table = cache.table.data(),
+                             .dtype = type,
                              .scratch = scratch.data()};
     kernel.run.attention(args, 0, (count + kAttentionTile - 1) / kAttentionTile * s.kv_heads);
   }
@@ -179,15 +218,18 @@ std::vector<float> attend(const Kernel& kernel, const Cache& cache, const Shape&
 }
 
 TEST_P(Set, attention_matches_ref_and_itself_in_any_chunks) {
-  for (const Shape& s : {Shape{9, 3, 64, 0}, Shape{4, 4, 16, 0}, Shape{8, 1, 128, 0}, Shape{2, 1, 80, 0}, Shape{6, 2, 32, 20}}) {
+  for (const Shape& s :
+       {Shape{9, 3, 64, 0}, Shape{4, 4, 16, 0}, Shape{8, 1, 128, 0}, Shape{2, 1, 80, 0}, Shape{6, 2, 32, 20}}) {
     for (const KvDType type : {KvDType::f32, KvDType::f16, KvDType::bf16}) {
       for (const int64_t n_positions : {1, 17, 150}) {
         const Cache cache(n_positions, s.kv_heads, s.head_dim, type);
         const int64_t n_tokens = std::min<int64_t>(n_positions, 70);
         const std::vector<float> want = attend(ref(Op::attention), cache, s, type, n_positions, n_tokens, n_tokens);
-        const std::vector<float> got = attend(row(Op::attention, s.head_dim), cache, s, type, n_positions, n_tokens, n_tokens);
+        const std::vector<float> got =
+            attend(row(Op::attention, s.head_dim), cache, s, type, n_positions, n_tokens, n_tokens);
         EXPECT_LT(worst_relative(want, got), 2e-6) << s.head_dim << " " << n_positions;
-        for (const int64_t chunk : {1, 7}) EXPECT_EQ(got, attend(row(Op::attention, s.head_dim), cache, s, type, n_positions, n_tokens, chunk)) << chunk;
+        for (const int64_t chunk : {1, 7})
+          EXPECT_EQ(got, attend(row(Op::attention, s.head_dim), cache, s, type, n_positions, n_tokens, chunk)) << chunk;
       }
     }
   }
@@ -201,7 +243,8 @@ std::vector<const KernelSet*> usable_sets() {
   return out;
 }
 
-INSTANTIATE_TEST_SUITE_P(Every, Set, ::testing::ValuesIn(usable_sets()), [](const auto& test) { return std::string(test.param->name); });
+INSTANTIATE_TEST_SUITE_P(Every, Set, ::testing::ValuesIn(usable_sets()),
+                         [](const auto& test) { return std::string(test.param->name); });
 
 }  // namespace
 }  // namespace packhorse

@@ -1,5 +1,5 @@
-// Every matmul row of every set that this CPU has, on every encoding it takes and on awkward shapes, equals ref/ bit for bit; so do
-// its schedules for one and for many tokens. The cases come from the tables.
+// Every matmul row of every set that this CPU has, on every encoding it takes and on awkward shapes, equals ref/ bit
+// for bit; so do its schedules for one and for many tokens. The cases come from the tables.
 
 #include <gtest/gtest.h>
 
@@ -23,16 +23,32 @@ struct NamedEncoding {
 };
 
 Encoding grouped(uint8_t bits, int16_t offset, ScaleType min = ScaleType::none) {
-  return {.element = Element::integer, .bits = bits, .offset = offset, .grouping = {GroupKind::along_k, 32}, .scale = ScaleType::f16, .min = min};
+  return {.element = Element::integer,
+          .bits = bits,
+          .offset = offset,
+          .grouping = {GroupKind::along_k, 32},
+          .scale = ScaleType::f16,
+          .min = min};
 }
 Encoding two_level(uint8_t bits, int16_t offset, uint32_t group, ScaleType scale, ScaleType min) {
-  return {.element = Element::integer, .bits = bits, .offset = offset, .grouping = {GroupKind::along_k, group}, .scale = scale, .min = min, .super_size = 256};
+  return {.element = Element::integer,
+          .bits = bits,
+          .offset = offset,
+          .grouping = {GroupKind::along_k, group},
+          .scale = scale,
+          .min = min,
+          .super_size = 256};
 }
 Encoding table(const CodeTable& codes, Grouping grouping) {
   return {.element = Element::table, .bits = 4, .table = &codes, .grouping = grouping, .scale = ScaleType::f32};
 }
 Encoding row8(float threshold) {
-  return {.element = Element::integer, .bits = 8, .offset = 128, .factor = 1.0f / 127, .grouping = {GroupKind::row, 0}, .scale = ScaleType::f32,
+  return {.element = Element::integer,
+          .bits = 8,
+          .offset = 128,
+          .factor = 1.0f / 127,
+          .grouping = {GroupKind::row, 0},
+          .scale = ScaleType::f32,
           .act = {.code = ActScheme::Code::int8, .product = 6e-5f, .outlier_threshold = threshold}};
 }
 
@@ -71,7 +87,8 @@ WeightPlan random_plan(const Encoding& e, int64_t n, int64_t k, unsigned seed) {
       const float value = normal(random);
       const auto bits = std::bit_cast<uint32_t>(value);
       if (e.element == Element::f32) std::memcpy(&all->codes[i], &bits, 4);
-      const uint16_t half = e.element == Element::bf16 ? static_cast<uint16_t>(bits >> 16) : static_cast<uint16_t>(0x3000 | (bits & 0x83ff));
+      const uint16_t half = e.element == Element::bf16 ? static_cast<uint16_t>(bits >> 16)
+                                                       : static_cast<uint16_t>(0x3000 | (bits & 0x83ff));
       if (e.element != Element::f32) std::memcpy(&all->codes[i], &half, 2);
     }
   } else {
@@ -80,11 +97,20 @@ WeightPlan random_plan(const Encoding& e, int64_t n, int64_t k, unsigned seed) {
   const auto fill = [&](std::vector<float>& values, ScaleType type) {
     for (float& v : values) {
       switch (type) {
-        case ScaleType::u8: v = static_cast<float>(random() % 64); break;
-        case ScaleType::i8: v = static_cast<float>(static_cast<int>(random() % 256) - 128); break;
-        case ScaleType::u4: v = static_cast<float>(random() % 16); break;
-        case ScaleType::f32: v = normal(random); break;
-        default: v = static_cast<float>(static_cast<int>(random() % 2048) - 1024) / 1024;  // exact in f16 and nearly in bf16
+        case ScaleType::u8:
+          v = static_cast<float>(random() % 64);
+          break;
+        case ScaleType::i8:
+          v = static_cast<float>(static_cast<int>(random() % 256) - 128);
+          break;
+        case ScaleType::u4:
+          v = static_cast<float>(random() % 16);
+          break;
+        case ScaleType::f32:
+          v = normal(random);
+          break;
+        default:
+          v = static_cast<float>(static_cast<int>(random() % 2048) - 1024) / 1024;  // exact in f16 and nearly in bf16
       }
     }
   };
@@ -114,7 +140,8 @@ struct Inputs {
   std::vector<int32_t> n_outliers;
   int64_t m, k, stride;
 
-  Inputs(int64_t tokens, int64_t columns, float threshold, unsigned seed) : m(tokens), k(columns), stride(padded_k(columns)) {
+  Inputs(int64_t tokens, int64_t columns, float threshold, unsigned seed)
+      : m(tokens), k(columns), stride(padded_k(columns)) {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal;
     x.resize(static_cast<size_t>(m * k));
@@ -124,24 +151,48 @@ struct Inputs {
     blocks.resize(size / 32), blocks_token.resize(size / 32);
     token_max.resize(static_cast<size_t>(m)), n_outliers.resize(static_cast<size_t>(m));
     const auto quantize = KernelSelector("ref").choose({.op = Op::quantize_act}, "test").kernel->run.quantize_act;
-    quantize({.x = x.data(), .x_stride = k, .k = k, .stride = stride, .f32 = f32.data(), .q = q.data(), .blocks = blocks.data()}, 0, m);
+    quantize({.x = x.data(),
+              .x_stride = k,
+              .k = k,
+              .stride = stride,
+              .f32 = f32.data(),
+              .q = q.data(),
+              .blocks = blocks.data()},
+             0, m);
     std::vector<float> copy(size);
-    quantize({.x = x.data(), .x_stride = k, .k = k, .stride = stride, .f32 = copy.data(), .q = q_token.data(), .blocks = blocks_token.data(),
-              .token_max = token_max.data(), .outliers = outliers.data(), .n_outliers = n_outliers.data(), .outlier_threshold = threshold},
+    quantize({.x = x.data(),
+              .x_stride = k,
+              .k = k,
+              .stride = stride,
+              .f32 = copy.data(),
+              .q = q_token.data(),
+              .blocks = blocks_token.data(),
+              .token_max = token_max.data(),
+              .outliers = outliers.data(),
+              .n_outliers = n_outliers.data(),
+              .outlier_threshold = threshold},
              0, m);
   }
   ActView view(ActForm form) const {
     switch (form) {
-      case ActForm::f32: return {.f32 = f32.data(), .stride = stride};
-      case ActForm::int8_block: return {.q = q.data(), .blocks = blocks.data(), .stride = stride};
-      case ActForm::int8_token: break;
+      case ActForm::f32:
+        return {.f32 = f32.data(), .stride = stride};
+      case ActForm::int8_block:
+        return {.q = q.data(), .blocks = blocks.data(), .stride = stride};
+      case ActForm::int8_token:
+        break;
     }
-    return {.q = q_token.data(), .blocks = blocks_token.data(), .token_max = token_max.data(), .outliers = outliers.data(),
-            .n_outliers = n_outliers.data(), .stride = stride};
+    return {.q = q_token.data(),
+            .blocks = blocks_token.data(),
+            .token_max = token_max.data(),
+            .outliers = outliers.data(),
+            .n_outliers = n_outliers.data(),
+            .stride = stride};
   }
 };
 
-std::vector<float> multiply(const PackedWeight& weight, const Inputs& in, int64_t m, const float* bias, ThreadPool& pool) {
+std::vector<float> multiply(const PackedWeight& weight, const Inputs& in, int64_t m, const float* bias,
+                            ThreadPool& pool) {
   std::vector<float> y(static_cast<size_t>(m * weight.n()));
   weight.multiply(in.view(weight.kernel().kernel->act), m, y.data(), weight.n(), bias, pool);
   return y;
@@ -149,7 +200,8 @@ std::vector<float> multiply(const PackedWeight& weight, const Inputs& in, int64_
 
 uint64_t differing_bits(const std::vector<float>& a, const std::vector<float>& b) {
   uint64_t count = 0;
-  for (size_t i = 0; i < a.size(); ++i) count += std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i]) && !(a[i] == 0 && b[i] == 0);
+  for (size_t i = 0; i < a.size(); ++i)
+    count += std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i]) && !(a[i] == 0 && b[i] == 0);
   return count;
 }
 
@@ -181,9 +233,11 @@ TEST_P(Matmul, equals_ref_bit_for_bit_at_any_batch_size) {
     int64_t n, k;
   };
   for (const Size size : {Size{48, 256}, Size{17, 768}, Size{1, 512}}) {
-    const int64_t k = e.super_size ? size.k : size.k - 32 * (size.n % 3);  // K that is no multiple of 64 where the encoding allows
+    const int64_t k =
+        e.super_size ? size.k : size.k - 32 * (size.n % 3);  // K that is no multiple of 64 where the encoding allows
     const WeightPlan plan = random_plan(e, size.n, k, 7);
-    const PackedWeight expected(plan, ref, one, {.fast = fast, .on_read = {}}), actual(plan, selector, many, {.fast = fast, .on_read = {}});
+    const PackedWeight expected(plan, ref, one, {.fast = fast, .on_read = {}}),
+        actual(plan, selector, many, {.fast = fast, .on_read = {}});
     ASSERT_TRUE(actual.kernel().name().starts_with(set->name)) << actual.kernel().name();
     const Inputs in(129, k, e.act.outlier_threshold, 11);
     const std::vector<float> bias(static_cast<size_t>(size.n), 0.25f);
@@ -213,7 +267,8 @@ TEST(MatmulTable, every_row_takes_one_of_the_encodings) {
       bool taken = false;
       for (const NamedEncoding& e : encodings()) {
         for (const int64_t k : {int64_t{768}, int64_t{72}}) {
-          for (const bool fast : {false, true}) taken |= row.why_not({.op = Op::matmul, .weight = e.encoding, .fast = fast, .n = 16, .k = k}) == nullptr;
+          for (const bool fast : {false, true})
+            taken |= row.why_not({.op = Op::matmul, .weight = e.encoding, .fast = fast, .n = 16, .k = k}) == nullptr;
         }
       }
       EXPECT_TRUE(taken) << set->name << "." << row.name;
@@ -223,7 +278,8 @@ TEST(MatmulTable, every_row_takes_one_of_the_encodings) {
 
 TEST(MatmulTable, every_encoding_has_an_int8_row_unless_it_is_float) {
   for (const NamedEncoding& e : encodings()) {
-    const Choice choice = KernelSelector().find({.op = Op::matmul, .weight = e.encoding, .fast = true, .n = 16, .k = 768});
+    const Choice choice =
+        KernelSelector().find({.op = Op::matmul, .weight = e.encoding, .fast = true, .n = 16, .k = 768});
     ASSERT_NE(choice.kernel, nullptr) << e.name;
     EXPECT_EQ(choice.kernel->act == ActForm::f32, is_float(e.encoding.element)) << e.name << " " << choice.name();
   }
@@ -238,8 +294,10 @@ TEST(MatmulOddGroups, equal_ref_bit_for_bit) {
     const PackedWeight expected(plan, KernelSelector("ref"), pool, {});
     for (const KernelSet* set : kernel_sets()) {
       if ((set->needs & ~cpu::features()) != 0) continue;
-      const PackedWeight actual(plan, KernelSelector(set->name), pool, {.fast = std::string_view(set->name) != "ref", .on_read = {}});
-      EXPECT_EQ(differing_bits(multiply(expected, in, 9, nullptr, pool), multiply(actual, in, 9, nullptr, pool)), 0u) << set->name << " k=" << k;
+      const PackedWeight actual(plan, KernelSelector(set->name), pool,
+                                {.fast = std::string_view(set->name) != "ref", .on_read = {}});
+      EXPECT_EQ(differing_bits(multiply(expected, in, 9, nullptr, pool), multiply(actual, in, 9, nullptr, pool)), 0u)
+          << set->name << " k=" << k;
     }
   }
 }

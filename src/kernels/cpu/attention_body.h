@@ -13,9 +13,12 @@ namespace {
 template <class S>
 typename S::F load_kv(KvDType type, const uint8_t* base, int64_t element) {
   switch (type) {
-    case KvDType::f16: return S::load_f16(base + 2 * element);
-    case KvDType::bf16: return S::load_bf16(base + 2 * element);
-    case KvDType::f32: break;
+    case KvDType::f16:
+      return S::load_f16(base + 2 * element);
+    case KvDType::bf16:
+      return S::load_bf16(base + 2 * element);
+    case KvDType::f32:
+      break;
   }
   return S::load(reinterpret_cast<const float*>(base) + element);
 }
@@ -45,20 +48,24 @@ void score_block(const AttentionArgs& a, const QueryRow* rows, const uint8_t* ke
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) acc[r] = S::fma(k, S::set1(rows[r].q[d]), acc[r]);
     }
-    for (int r = 0; r < R; ++r) S::store(scores + r * kAttentionChunk + half * S::kLanes, S::mul(acc[r], S::set1(a.scale)));
+    for (int r = 0; r < R; ++r)
+      S::store(scores + r * kAttentionChunk + half * S::kLanes, S::mul(acc[r], S::set1(a.scale)));
   }
 }
 
 /// Masks and exponentiates a row's scores of one chunk; rescales what the row has so far.
 template <class S>
-void softmax_chunk(const AttentionArgs& a, const QueryRow& row, const AttentionState& state, int64_t r, int64_t chunk_begin) {
+void softmax_chunk(const AttentionArgs& a, const QueryRow& row, const AttentionState& state, int64_t r,
+                   int64_t chunk_begin) {
   float* p = state.scores + r * kAttentionChunk;
   const int64_t first = a.window > 0 ? row.position - a.window + 1 : 0;
   float largest = state.largest[r];
   for (int64_t i = 0; i < kAttentionChunk; ++i) {
     const int64_t key = chunk_begin + i;
-    if (key > row.position || key < first) p[i] = -__builtin_inff();
-    else largest = p[i] > largest ? p[i] : largest;
+    if (key > row.position || key < first)
+      p[i] = -__builtin_inff();
+    else
+      largest = p[i] > largest ? p[i] : largest;
   }
   if (largest == -__builtin_inff()) {  // nothing of this chunk or before is visible
     for (int64_t i = 0; i < kAttentionChunk; ++i) p[i] = 0;
@@ -128,7 +135,8 @@ void for_rows(int64_t n_rows, F f) {
 }
 
 template <class S, KvDType Type>
-void attend(const AttentionArgs& a, const QueryRow* rows, int64_t n_rows, int64_t kv_head, const AttentionState& state) {
+void attend(const AttentionArgs& a, const QueryRow* rows, int64_t n_rows, int64_t kv_head,
+            const AttentionState& state) {
   const int64_t last = rows[n_rows - 1].position;  // rows are in order of position
   const int64_t oldest = a.window > 0 && rows[0].position >= a.window ? rows[0].position - a.window + 1 : 0;
   const int64_t head_bytes = a.head_dim * kKvBlockTokens * kv_dtype_bytes(Type) * kv_head;
@@ -145,7 +153,8 @@ void attend(const AttentionArgs& a, const QueryRow* rows, int64_t n_rows, int64_
       const uint8_t* block = a.values + a.block_table[key / kKvBlockTokens] * a.block_stride + head_bytes;
       const int64_t n_keys = end - key < kKvBlockTokens ? end - key : kKvBlockTokens;
       for_rows<4>(n_rows, [&]<int R>(int64_t r) {
-        add_values<S, Type, R>(a, block, n_keys, state.scores + r * kAttentionChunk + (key - chunk), state.out + r * a.head_dim);
+        add_values<S, Type, R>(a, block, n_keys, state.scores + r * kAttentionChunk + (key - chunk),
+                               state.out + r * a.head_dim);
       });
     }
   }
@@ -173,9 +182,15 @@ void attention(const AttentionArgs& a, int64_t begin, int64_t end) noexcept {
     }
     __builtin_memset(state.out, 0, static_cast<uint64_t>(n_rows * a.head_dim) * 4);
     switch (a.dtype) {
-      case KvDType::f32: attend<S, KvDType::f32>(a, rows, n_rows, kv_head, state); break;
-      case KvDType::f16: attend<S, KvDType::f16>(a, rows, n_rows, kv_head, state); break;
-      case KvDType::bf16: attend<S, KvDType::bf16>(a, rows, n_rows, kv_head, state); break;
+      case KvDType::f32:
+        attend<S, KvDType::f32>(a, rows, n_rows, kv_head, state);
+        break;
+      case KvDType::f16:
+        attend<S, KvDType::f16>(a, rows, n_rows, kv_head, state);
+        break;
+      case KvDType::bf16:
+        attend<S, KvDType::bf16>(a, rows, n_rows, kv_head, state);
+        break;
     }
     for (int64_t r = 0; r < n_rows; ++r) {
       float* out = a.out + (first + r / group) * a.out_stride + (kv_head * group + r % group) * a.head_dim;

@@ -6,6 +6,7 @@
 
 namespace packhorse {
 
-extern constexpr KernelSet kAvx2{.name = "avx2", .needs = cpu::avx2, .rows = kRowsOf<Avx2>, .n_rows = sizeof kRowsOf<Avx2> / sizeof(Kernel)};
+extern constexpr KernelSet kAvx2{
+    .name = "avx2", .needs = cpu::avx2, .rows = kRowsOf<Avx2>, .n_rows = sizeof kRowsOf<Avx2> / sizeof(Kernel)};
 
 }  // namespace packhorse

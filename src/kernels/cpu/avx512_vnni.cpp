@@ -1,4 +1,5 @@
-// Rows for AVX-512 with VNNI (Cascade Lake, Ice Lake, Zen 4 and later): vpdpbusd multiplies and adds in one instruction.
+// Rows for AVX-512 with VNNI (Cascade Lake, Ice Lake, Zen 4 and later): vpdpbusd multiplies and adds in one
+// instruction.
 
 #include "kernels/cpu/cpu_features.h"
 #include "kernels/cpu/rows_body.h"

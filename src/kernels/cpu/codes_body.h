@@ -1,6 +1,6 @@
 #pragma once
-// Unpacking of codes and scales from a panel (panel.h draws the layout), over a vector type S. `half` picks the lanes of a
-// panel's 16 rows when S has only 8.
+// Unpacking of codes and scales from a panel (panel.h draws the layout), over a vector type S. `half` picks the lanes
+// of a panel's 16 rows when S has only 8.
 
 #include <cstdint>
 
@@ -19,7 +19,8 @@ typename S::I column(const uint8_t* p) {
     constexpr int kLow = Bits >= 4 ? 4 : 0;
     constexpr bool kTwo = ((Bits - kLow) & 2) != 0, kOne = ((Bits - kLow) & 1) != 0;
     I w{};
-    if constexpr (kLow == 4) w = S::and_bytes(S::template shift_right<4 * (J / 4)>(S::load_codes(p + 64 * (J % 4))), 15);
+    if constexpr (kLow == 4)
+      w = S::and_bytes(S::template shift_right<4 * (J / 4)>(S::load_codes(p + 64 * (J % 4))), 15);
     if constexpr (kTwo) {
       const I two = S::and_bytes(S::template shift_right<2 * (J / 2)>(S::load_codes(p + kLow * 64 + 64 * (J % 2))), 3);
       w = kLow == 0 ? two : S::or_(w, S::template shift_left<kLow>(two));
@@ -35,8 +36,10 @@ typename S::I column(const uint8_t* p) {
 
 template <class S, int Bits>
 void unpack_block(const uint8_t* p, typename S::I w[8]) {
-  w[0] = column<S, Bits, 0>(p), w[1] = column<S, Bits, 1>(p), w[2] = column<S, Bits, 2>(p), w[3] = column<S, Bits, 3>(p);
-  w[4] = column<S, Bits, 4>(p), w[5] = column<S, Bits, 5>(p), w[6] = column<S, Bits, 6>(p), w[7] = column<S, Bits, 7>(p);
+  w[0] = column<S, Bits, 0>(p), w[1] = column<S, Bits, 1>(p), w[2] = column<S, Bits, 2>(p),
+  w[3] = column<S, Bits, 3>(p);
+  w[4] = column<S, Bits, 4>(p), w[5] = column<S, Bits, 5>(p), w[6] = column<S, Bits, 6>(p),
+  w[7] = column<S, Bits, 7>(p);
 }
 
 /// Scales of one level: a group is one or more whole blocks of 32, or the whole row.
@@ -52,9 +55,12 @@ struct GroupScales {
   GroupScales(const WeightView& w, const uint8_t* scales, int half)
       : p(scales + half * S::kLanes * kWidth), blocks_per_group((w.group_k + kBlockK - 1) / kBlockK) {}
   static typename S::F read(const uint8_t* at) {
-    if constexpr (Type == ScaleType::f32) return S::load(reinterpret_cast<const float*>(at));
-    else if constexpr (Type == ScaleType::f16) return S::load_f16(at);
-    else return S::load_bf16(at);
+    if constexpr (Type == ScaleType::f32)
+      return S::load(reinterpret_cast<const float*>(at));
+    else if constexpr (Type == ScaleType::f16)
+      return S::load_f16(at);
+    else
+      return S::load_bf16(at);
   }
   void next(typename S::F s[1], typename S::F m[1]) {
     if (left == 0) {

@@ -6,8 +6,8 @@
 namespace packhorse::cpu {
 
 enum Feature : uint32_t {
-  avx2 = 1u << 0,         // AVX2, FMA, F16C
-  avx512 = 1u << 1,       // AVX-512 F, BW, VL, DQ
+  avx2 = 1u << 0,    // AVX2, FMA, F16C
+  avx512 = 1u << 1,  // AVX-512 F, BW, VL, DQ
   avx512_vnni = 1u << 2,
 };
 

@@ -1,6 +1,6 @@
 #pragma once
-// Quantization of activations, RMS norm and SiLU, over a vector type S. Sums run in 16 lanes (element i in lane i mod 16) on
-// every instruction set and are folded in halves, so all give the same bits.
+// Quantization of activations, RMS norm and SiLU, over a vector type S. Sums run in 16 lanes (element i in lane i mod
+// 16) on every instruction set and are folded in halves, so all give the same bits.
 
 #include <immintrin.h>
 
@@ -92,7 +92,8 @@ void quantize_token_blocks(const QuantizeActArgs& a, int64_t m, const float* x) 
   }
 }
 
-/// LLM.int8(): values are rounded to float16 first; outliers leave the row before its maximum is taken, their codes are zero.
+/// LLM.int8(): values are rounded to float16 first; outliers leave the row before its maximum is taken, their codes are
+/// zero.
 template <class S>
 void quantize_whole_token(const QuantizeActArgs& a, int64_t m, float* x) {
   int32_t n_outliers = 0;
@@ -129,8 +130,10 @@ void quantize_act(const QuantizeActArgs& a, int64_t begin, int64_t end) noexcept
       __builtin_memset(copy + a.k, 0, static_cast<uint64_t>(a.stride - a.k) * 4);
       x = copy;
     }
-    if (a.token_max) quantize_whole_token<S>(a, m, a.f32 + m * a.stride);
-    else if (a.q) quantize_token_blocks<S>(a, m, x);
+    if (a.token_max)
+      quantize_whole_token<S>(a, m, a.f32 + m * a.stride);
+    else if (a.q)
+      quantize_token_blocks<S>(a, m, x);
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Matrix product of packed panels with a tile of tokens, over a vector type S. See kernels/op.h for the arithmetic that all
-// rows share; loops over tokens are unrolled so that the sums stay in registers.
+// Matrix product of packed panels with a tile of tokens, over a vector type S. See kernels/op.h for the arithmetic that
+// all rows share; loops over tokens are unrolled so that the sums stay in registers.
 
 #include <cstdint>
 
@@ -57,12 +57,15 @@ template <class S, int Bits>
 struct IntegerCodes {
   static constexpr int kBits = Bits;
   int32_t correction;  // times the sum of the activations, taken off the dot product
-  explicit IntegerCodes(const WeightView& w) : correction(Bits == 8 ? w.encoding.offset - 128 + S::kWideBias : w.encoding.offset) {}
+  explicit IntegerCodes(const WeightView& w)
+      : correction(Bits == 8 ? w.encoding.offset - 128 + S::kWideBias : w.encoding.offset) {}
   void unpack(const uint8_t* p, typename S::I w[8]) const { unpack_block<S, Bits>(p, w); }
   typename S::F adjust(typename S::F scale) const { return scale; }
   static typename S::I dot(typename S::I acc, typename S::I w, typename S::I x) {
-    if constexpr (Bits == 8) return S::dot4_wide(acc, w, x);
-    else return S::dot4(acc, w, x);
+    if constexpr (Bits == 8)
+      return S::dot4_wide(acc, w, x);
+    else
+      return S::dot4(acc, w, x);
   }
 };
 
@@ -112,7 +115,8 @@ void tile_int8(const MatmulArgs& a, const Codes& codes, const uint8_t* code, con
         const int32_t isum = kSubs == 1 ? block.isum[0] + block.isum[1] : block.isum[i];
         typename S::I dot = S::set1_i32(-codes.correction * isum);
 #pragma GCC unroll 8
-        for (int j = 0; j < kVectors; ++j) dot = Codes::dot(dot, w[i * kVectors + j], S::broadcast4(x + 4 * (i * kVectors + j)));
+        for (int j = 0; j < kVectors; ++j)
+          dot = Codes::dot(dot, w[i * kVectors + j], S::broadcast4(x + 4 * (i * kVectors + j)));
         acc[t] = S::fma(S::to_float(dot), S::mul(s[i], S::set1(block.scale)), acc[t]);
         if constexpr (Scales::kMin) {
           const float sum = kSubs == 1 ? block.sum : block.scale * static_cast<float>(isum);
@@ -134,8 +138,8 @@ void matmul_int8(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end) noex
   });
 }
 
-/// Activations in int8 with one scale per token and weights in int8 with one scale per row: the dot product is exact over all
-/// of K; outliers are added in float, ascending in K.
+/// Activations in int8 with one scale per token and weights in int8 with one scale per row: the dot product is exact
+/// over all of K; outliers are added in float, ascending in K.
 template <class S>
 void matmul_int8_token(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end) noexcept {
   using I = typename S::I;
@@ -187,9 +191,12 @@ struct FloatBlock {
     constexpr int kWidth = E == Element::f32 ? 4 : 2;
     const uint8_t* p = code + b * kBlockK * 16 * kWidth + half * S::kLanes * kWidth;
     for (int k = 0; k < kBlockK; ++k, p += 16 * kWidth) {
-      if constexpr (E == Element::f32) w[k] = S::load(reinterpret_cast<const float*>(p));
-      else if constexpr (E == Element::f16) w[k] = S::load_f16(p);
-      else w[k] = S::load_bf16(p);
+      if constexpr (E == Element::f32)
+        w[k] = S::load(reinterpret_cast<const float*>(p));
+      else if constexpr (E == Element::f16)
+        w[k] = S::load_f16(p);
+      else
+        w[k] = S::load_bf16(p);
     }
   }
 };
@@ -200,8 +207,10 @@ void widen(const WeightView& w, typename S::I codes, typename S::F out[4]) {
   const typename S::I c[4] = {S::low_byte(codes), S::low_byte(S::template shift_right<8>(codes)),
                               S::low_byte(S::template shift_right<16>(codes)), S::template shift_right<24>(codes)};
   for (int i = 0; i < 4; ++i) {
-    if constexpr (Table) out[i] = S::lookup_f32(w.encoding.table->values, c[i]);
-    else out[i] = S::sub(S::to_float(c[i]), S::set1(w.encoding.offset));
+    if constexpr (Table)
+      out[i] = S::lookup_f32(w.encoding.table->values, c[i]);
+    else
+      out[i] = S::sub(S::to_float(c[i]), S::set1(w.encoding.offset));
   }
 }
 
@@ -240,7 +249,8 @@ struct OddGroupBlock {
       for (int k = 4 * j; k < 4 * j + 4; ++k) {
         int64_t g = (b * kBlockK + k) / view.group_k;
         g = g < last ? g : last;  // padding columns
-        w[k] = S::mul(S::mul(w[k], S::load(reinterpret_cast<const float*>(scale + g * 64))), S::set1(view.encoding.factor));
+        w[k] = S::mul(S::mul(w[k], S::load(reinterpret_cast<const float*>(scale + g * 64))),
+                      S::set1(view.encoding.factor));
       }
     }
   }

@@ -11,23 +11,33 @@ namespace {
 
 int64_t scale_bytes(ScaleType type) {
   switch (type) {
-    case ScaleType::none: return 0;
-    case ScaleType::f32: return 4;
+    case ScaleType::none:
+      return 0;
+    case ScaleType::f32:
+      return 4;
     case ScaleType::f16:
-    case ScaleType::bf16: return 2;
+    case ScaleType::bf16:
+      return 2;
     case ScaleType::u8:
-    case ScaleType::i8: return 1;
-    case ScaleType::u4: return 0;  // shares the byte of the scale
+    case ScaleType::i8:
+      return 1;
+    case ScaleType::u4:
+      return 0;  // shares the byte of the scale
   }
   return 0;
 }
-int64_t pair_bytes(const Encoding& e) { return e.scale == ScaleType::u4 ? 1 : scale_bytes(e.scale) + scale_bytes(e.min); }
+int64_t pair_bytes(const Encoding& e) {
+  return e.scale == ScaleType::u4 ? 1 : scale_bytes(e.scale) + scale_bytes(e.min);
+}
 
 void put_scale(ScaleType type, float value, uint8_t* at) {
   switch (type) {
     case ScaleType::none:
-    case ScaleType::u4: return;
-    case ScaleType::f32: std::memcpy(at, &value, 4); return;
+    case ScaleType::u4:
+      return;
+    case ScaleType::f32:
+      std::memcpy(at, &value, 4);
+      return;
     case ScaleType::f16: {
       const uint16_t bits = f32_to_f16(value);
       std::memcpy(at, &bits, 2);
@@ -38,8 +48,12 @@ void put_scale(ScaleType type, float value, uint8_t* at) {
       std::memcpy(at, &bits, 2);
       return;
     }
-    case ScaleType::u8: *at = static_cast<uint8_t>(value); return;
-    case ScaleType::i8: *at = static_cast<uint8_t>(static_cast<int8_t>(value)); return;
+    case ScaleType::u8:
+      *at = static_cast<uint8_t>(value);
+      return;
+    case ScaleType::i8:
+      *at = static_cast<uint8_t>(static_cast<int8_t>(value));
+      return;
   }
 }
 
@@ -138,7 +152,8 @@ void pack_panel(const Encoding& e, const RowBlock& rows, int64_t first_row, uint
         continue;
       }
       uint8_t* out = codes + b * kBlockK * kPanelRows * width + lane * width;
-      for (int64_t i = 0; i < kBlockK; ++i) std::memcpy(out + i * kPanelRows * width, source + i * width, static_cast<size_t>(width));
+      for (int64_t i = 0; i < kBlockK; ++i)
+        std::memcpy(out + i * kPanelRows * width, source + i * width, static_cast<size_t>(width));
     }
     if (rows.n_groups) pack_scales(e, rows, r, lane, scales);
   }

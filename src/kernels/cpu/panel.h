@@ -1,16 +1,16 @@
 #pragma once
-// Packed layout of a weight on every x86 instruction set: panels of 16 rows, each one contiguous stream of codes and one of
-// scales. K is padded to blocks of 32 with codes that decode to zero.
+// Packed layout of a weight on every x86 instruction set: panels of 16 rows, each one contiguous stream of codes and
+// one of scales. K is padded to blocks of 32 with codes that decode to zero.
 //
 // Codes of a block (16 rows x 32 columns), integer and table elements of b bits, 64 b bytes:
-//   plane of the low 8 bits (b = 8)     8 vectors of 64 bytes; vector j holds columns 4j .. 4j+3 of 16 rows, 4 bytes a row
-//   plane of the low 4 bits (b >= 4)    4 vectors; vector v holds column vector v in its low and v + 4 in its high nibbles
-//   plane of 2 bits (b = 2, 3, 6, 7)    2 vectors; vector v holds column vectors v, v+2, v+4, v+6 from the low bits up
-//   plane of 1 bit (b = 1, 3, 5, 7)     1 vector; bit j belongs to column vector j
+//   plane of the low 8 bits (b = 8)     8 vectors of 64 bytes; vector j holds columns 4j .. 4j+3 of 16 rows, 4 bytes a
+//   row plane of the low 4 bits (b >= 4)    4 vectors; vector v holds column vector v in its low and v + 4 in its high
+//   nibbles plane of 2 bits (b = 2, 3, 6, 7)    2 vectors; vector v holds column vectors v, v+2, v+4, v+6 from the low
+//   bits up plane of 1 bit (b = 1, 3, 5, 7)     1 vector; bit j belongs to column vector j
 // Float elements: [32 columns][16 rows].
 //
-// Scales of a panel, one level: per group [16 scales][16 mins]; two levels: per super block [16 f16 scales][16 f16 mins], then
-// per group [16 sub scales][16 sub mins], or one byte per row with both (u4: scale in the low nibble).
+// Scales of a panel, one level: per group [16 scales][16 mins]; two levels: per super block [16 f16 scales][16 f16
+// mins], then per group [16 sub scales][16 sub mins], or one byte per row with both (u4: scale in the low nibble).
 
 #include <cstdint>
 

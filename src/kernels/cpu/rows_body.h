@@ -58,7 +58,8 @@ const char* why_not_int8_token(const Problem& p) {
 template <Shape Want>
 const char* why_not_exact(const Problem& p) {
   if (const char* reason = why_not_shape<Want>(p)) return reason;
-  return is_float(Want.element) || Want.sub_size || whole_blocks(p) ? nullptr : "groups that are not whole blocks of 32";
+  return is_float(Want.element) || Want.sub_size || whole_blocks(p) ? nullptr
+                                                                    : "groups that are not whole blocks of 32";
 }
 template <Shape Want>
 const char* why_not_odd(const Problem& p) {
@@ -72,18 +73,38 @@ const char* always(const Problem&) { return nullptr; }
 
 template <class S, class Codes, class Scales, Shape Want>
 constexpr Kernel int8_row(const char* name) {
-  return {.op = Op::matmul, .name = name, .cost = 10, .why_not = why_not_int8<Want>, .run = {.matmul = matmul_int8<S, Codes, Scales>},
-          .act = ActForm::int8_block, .layout = panel_layout, .pack = pack_panel};
+  return {.op = Op::matmul,
+          .name = name,
+          .cost = 10,
+          .why_not = why_not_int8<Want>,
+          .run = {.matmul = matmul_int8<S, Codes, Scales>},
+          .act = ActForm::int8_block,
+          .layout = panel_layout,
+          .pack = pack_panel};
 }
 template <class S, class Block, Shape Want>
 constexpr Kernel exact_row(const char* name) {
-  return {.op = Op::matmul, .name = name, .cost = 20, .why_not = why_not_exact<Want>, .run = {.matmul = matmul_exact<S, Block>},
-          .act = ActForm::f32, .layout = panel_layout, .pack = pack_panel, .decode_row = decode_row<S, Block>};
+  return {.op = Op::matmul,
+          .name = name,
+          .cost = 20,
+          .why_not = why_not_exact<Want>,
+          .run = {.matmul = matmul_exact<S, Block>},
+          .act = ActForm::f32,
+          .layout = panel_layout,
+          .pack = pack_panel,
+          .decode_row = decode_row<S, Block>};
 }
 template <class S, class Block, Shape Want>
 constexpr Kernel odd_row(const char* name) {
-  return {.op = Op::matmul, .name = name, .cost = 30, .why_not = why_not_odd<Want>, .run = {.matmul = matmul_exact<S, Block>},
-          .act = ActForm::f32, .layout = panel_layout, .pack = pack_panel, .decode_row = decode_row<S, Block>};
+  return {.op = Op::matmul,
+          .name = name,
+          .cost = 30,
+          .why_not = why_not_odd<Want>,
+          .run = {.matmul = matmul_exact<S, Block>},
+          .act = ActForm::f32,
+          .layout = panel_layout,
+          .pack = pack_panel,
+          .decode_row = decode_row<S, Block>};
 }
 
 /// Both arithmetics of an encoding with integer codes.
@@ -112,7 +133,8 @@ using F16Min = GroupScales<S, ScaleType::f16, true>;
 template <class S>
 using F32 = GroupScales<S, ScaleType::f32, false>;
 
-constexpr ScaleType kF16 = ScaleType::f16, kNone = ScaleType::none, kU8 = ScaleType::u8, kI8 = ScaleType::i8, kU4 = ScaleType::u4;
+constexpr ScaleType kF16 = ScaleType::f16, kNone = ScaleType::none, kU8 = ScaleType::u8, kI8 = ScaleType::i8,
+                    kU4 = ScaleType::u4;
 
 /// All rows over vector type S. Each encoding has an int8 row and an exact row.
 template <class S>
@@ -128,8 +150,14 @@ constexpr Kernel kRowsOf[] = {
     integer_int8<S, SuperScales<S, kU8, 32, true>, two_level(5, kU8, kU8, 32)>("int8.u5.u8+min"),
     integer_int8<S, SuperScales<S, kI8, 16, false>, two_level(6, kI8, kNone, 16)>("int8.u6.i8"),
     int8_row<S, TableCodes<S>, F32<S>, kTable>("int8.table4.f32"),
-    {.op = Op::matmul, .name = "int8.token.u8.f32", .cost = 10, .why_not = why_not_int8_token, .run = {.matmul = matmul_int8_token<S>},
-     .act = ActForm::int8_token, .layout = panel_layout, .pack = pack_panel},
+    {.op = Op::matmul,
+     .name = "int8.token.u8.f32",
+     .cost = 10,
+     .why_not = why_not_int8_token,
+     .run = {.matmul = matmul_int8_token<S>},
+     .act = ActForm::int8_token,
+     .layout = panel_layout,
+     .pack = pack_panel},
 
     exact_row<S, FloatBlock<S, Element::f32>, Shape{Element::f32, 32}>("f32.f32"),
     exact_row<S, FloatBlock<S, Element::f16>, Shape{Element::f16, 16}>("f32.f16"),
@@ -148,10 +176,18 @@ constexpr Kernel kRowsOf[] = {
     exact_row<S, CodedBlock<S, 4, true, F32<S>>, kTable>("f32.table4.f32"),
     odd_row<S, OddGroupBlock<S, 4, true>, kTable>("f32.table4.f32.odd"),
 
-    {.op = Op::quantize_act, .name = "quantize_act", .cost = 10, .why_not = always, .run = {.quantize_act = quantize_act<S>}},
+    {.op = Op::quantize_act,
+     .name = "quantize_act",
+     .cost = 10,
+     .why_not = always,
+     .run = {.quantize_act = quantize_act<S>}},
     {.op = Op::rms_norm, .name = "rms_norm", .cost = 10, .why_not = always, .run = {.rms_norm = rms_norm<S>}},
     {.op = Op::silu_mul, .name = "silu_mul", .cost = 10, .why_not = always, .run = {.silu_mul = silu_mul<S>}},
-    {.op = Op::attention, .name = "attention", .cost = 10, .why_not = why_not_attention<S>, .run = {.attention = attention<S>}},
+    {.op = Op::attention,
+     .name = "attention",
+     .cost = 10,
+     .why_not = why_not_attention<S>,
+     .run = {.attention = attention<S>}},
 };
 
 }  // namespace

@@ -38,9 +38,13 @@ struct Avx2 {
   static F to_float(I v) { return _mm256_cvtepi32_ps(v); }
   static I load_codes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   template <int N>
-  static I shift_right(I v) { return N == 0 ? v : _mm256_srli_epi32(v, N); }
+  static I shift_right(I v) {
+    return N == 0 ? v : _mm256_srli_epi32(v, N);
+  }
   template <int N>
-  static I shift_left(I v) { return N == 0 ? v : _mm256_slli_epi32(v, N); }
+  static I shift_left(I v) {
+    return N == 0 ? v : _mm256_slli_epi32(v, N);
+  }
   static I and_bytes(I v, uint8_t mask) { return _mm256_and_si256(v, _mm256_set1_epi8(static_cast<char>(mask))); }
   static I or_(I a, I b) { return _mm256_or_si256(a, b); }
   static I low_byte(I v) { return _mm256_and_si256(v, _mm256_set1_epi32(0xff)); }
@@ -68,13 +72,18 @@ struct Avx2 {
     return dot4(acc, _mm256_abs_epi8(w), _mm256_sign_epi8(s8, w));
   }
 
-  static F round_to_f16(F v) { return _mm256_cvtph_ps(_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
+  static F round_to_f16(F v) {
+    return _mm256_cvtph_ps(_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
   static F load_f16(const uint8_t* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
   static F load_bf16(const uint8_t* p) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
   }
   static F load_u8(const uint8_t* p) { return to_float(bytes(p)); }
-  static F load_i8(const uint8_t* p) { return to_float(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))); }
+  static F load_i8(const uint8_t* p) {
+    return to_float(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+  }
   static F load_low_nibble(const uint8_t* p) { return to_float(_mm256_and_si256(bytes(p), _mm256_set1_epi32(15))); }
   static F load_high_nibble(const uint8_t* p) { return to_float(_mm256_srli_epi32(bytes(p), 4)); }
   static void store_i8(int8_t* p, F v) {
@@ -84,7 +93,9 @@ struct Avx2 {
   }
 
  private:
-  static I bytes(const uint8_t* p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))); }
+  static I bytes(const uint8_t* p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #pragma once
-// The vector type that kernel bodies are written over, for AVX-512 (F, BW, VL, DQ). 16 lanes: a panel's 16 rows at once.
+// The vector type that kernel bodies are written over, for AVX-512 (F, BW, VL, DQ). 16 lanes: a panel's 16 rows at
+// once.
 
 #include <immintrin.h>
 
@@ -10,8 +11,8 @@ namespace {
 
 struct Avx512 {
   static constexpr int kLanes = 16;
-  static constexpr int kTile = 12;      // tokens whose sums fit the registers beside 8 vectors of codes
-  static constexpr int kWideBias = 0;   // dot4_wide multiplies (code - 128)
+  static constexpr int kTile = 12;     // tokens whose sums fit the registers beside 8 vectors of codes
+  static constexpr int kWideBias = 0;  // dot4_wide multiplies (code - 128)
   using F = __m512;
   using I = __m512i;
 
@@ -29,8 +30,12 @@ struct Avx512 {
   static F abs(F a) { return _mm512_abs_ps(a); }
   static F round(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   /// Zero where x < limit is false turns around: keep[x >= limit].
-  static F keep_ge(F value, F x, F limit) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_GE_OQ), value); }
-  static F keep_lt(F value, F x, F limit) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_LT_OQ), value); }
+  static F keep_ge(F value, F x, F limit) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_GE_OQ), value);
+  }
+  static F keep_lt(F value, F x, F limit) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_LT_OQ), value);
+  }
   /// a * 2^n for whole n within the exponent's range.
   static F scale_exponent(F a, F n) {
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_slli_epi32(_mm512_cvtps_epi32(n), 23)));
@@ -40,9 +45,13 @@ struct Avx512 {
   static F to_float(I v) { return _mm512_cvtepi32_ps(v); }
   static I load_codes(const uint8_t* p) { return _mm512_loadu_si512(p); }
   template <int N>
-  static I shift_right(I v) { return N == 0 ? v : _mm512_srli_epi32(v, N); }
+  static I shift_right(I v) {
+    return N == 0 ? v : _mm512_srli_epi32(v, N);
+  }
   template <int N>
-  static I shift_left(I v) { return N == 0 ? v : _mm512_slli_epi32(v, N); }
+  static I shift_left(I v) {
+    return N == 0 ? v : _mm512_slli_epi32(v, N);
+  }
   static I and_bytes(I v, uint8_t mask) { return _mm512_and_si512(v, _mm512_set1_epi8(static_cast<char>(mask))); }
   static I or_(I a, I b) { return _mm512_or_si512(a, b); }
   static I low_byte(I v) { return _mm512_and_si512(v, _mm512_set1_epi32(0xff)); }
@@ -70,20 +79,31 @@ struct Avx512 {
     return dot4(acc, _mm512_abs_epi8(w), x);
   }
 
-  static F round_to_f16(F v) { return _mm512_cvtph_ps(_mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
-  static F load_f16(const uint8_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+  static F round_to_f16(F v) {
+    return _mm512_cvtph_ps(_mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
+  static F load_f16(const uint8_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
   static F load_bf16(const uint8_t* p) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
+    return _mm512_castsi512_ps(
+        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
   }
   static F load_u8(const uint8_t* p) { return to_float(bytes(p)); }
-  static F load_i8(const uint8_t* p) { return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))); }
+  static F load_i8(const uint8_t* p) {
+    return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
   static F load_low_nibble(const uint8_t* p) { return to_float(_mm512_and_si512(bytes(p), _mm512_set1_epi32(15))); }
   static F load_high_nibble(const uint8_t* p) { return to_float(_mm512_srli_epi32(bytes(p), 4)); }
   /// Stores lanes as int8; they are whole numbers in [-127, 127].
-  static void store_i8(int8_t* p, F v) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))); }
+  static void store_i8(int8_t* p, F v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+  }
 
  private:
-  static I bytes(const uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+  static I bytes(const uint8_t* p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
 };
 
 }  // namespace

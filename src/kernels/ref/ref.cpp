@@ -1,5 +1,5 @@
-// The scalar oracle: every op and encoding, written for clarity. Matmul is the definition that all rows match bit for bit; the
-// other ops are computed in double and matched within a tolerance. Serves tests and --isa ref alone.
+// The scalar oracle: every op and encoding, written for clarity. Matmul is the definition that all rows match bit for
+// bit; the other ops are computed in double and matched within a tolerance. Serves tests and --isa ref alone.
 
 #include <algorithm>
 #include <cmath>
@@ -38,7 +38,9 @@ struct Row {
   int64_t n_groups;
 
   Row(const WeightView& view, int64_t n)
-      : w(view), codes(view.codes + n * view.code_stride), scales(view.scales + n * view.scale_stride),
+      : w(view),
+        codes(view.codes + n * view.code_stride),
+        scales(view.scales + n * view.scale_stride),
         n_groups(view.group_k ? (view.k + view.group_k - 1) / view.group_k : 0) {}
   float at(int64_t i) const {
     float f;
@@ -103,7 +105,8 @@ void matmul_int8(const MatmulArgs& a, int64_t begin, int64_t end) noexcept {
         isum += a.x.q[m * a.x.stride + i];
       }
       y = std::fma(static_cast<float>(dot), row.scale(k) * step * block.scale, y);
-      if (row.has_min()) y = std::fma(row.min(k), piece == kBlockK ? block.sum : block.scale * static_cast<float>(isum), y);
+      if (row.has_min())
+        y = std::fma(row.min(k), piece == kBlockK ? block.sum : block.scale * static_cast<float>(isum), y);
     }
     return y;
   });
@@ -221,7 +224,8 @@ void attend(const AttentionArgs& a, int64_t token, int64_t head) {
     const uint8_t* block = a.keys + a.block_table[key / kKvBlockTokens] * a.block_stride;
     double dot = 0;
     for (int64_t d = 0; d < a.head_dim; ++d) {
-      dot += static_cast<double>(q[d]) * kv_at(block, a.dtype, (kv_head * a.head_dim + d) * kKvBlockTokens + key % kKvBlockTokens);
+      dot += static_cast<double>(q[d]) *
+             kv_at(block, a.dtype, (kv_head * a.head_dim + d) * kKvBlockTokens + key % kKvBlockTokens);
     }
     p.push_back(dot * a.scale);
     largest = std::max(largest, p.back());
@@ -231,7 +235,8 @@ void attend(const AttentionArgs& a, int64_t token, int64_t head) {
     const double weight = std::exp(p[static_cast<size_t>(key - first)] - largest);
     total += weight;
     for (int64_t d = 0; d < a.head_dim; ++d) {
-      out[static_cast<size_t>(d)] += weight * kv_at(block, a.dtype, (kv_head * kKvBlockTokens + key % kKvBlockTokens) * a.head_dim + d);
+      out[static_cast<size_t>(d)] +=
+          weight * kv_at(block, a.dtype, (kv_head * kKvBlockTokens + key % kKvBlockTokens) * a.head_dim + d);
     }
   }
   for (int64_t d = 0; d < a.head_dim; ++d) {
@@ -265,13 +270,36 @@ const char* why_not_int8_token(const Problem& p) {
 const char* always(const Problem&) { return nullptr; }
 
 constexpr Kernel kRows[] = {
-    {.op = Op::matmul, .name = "int8", .cost = 10, .why_not = why_not_int8, .run = {.matmul = matmul_int8}, .act = ActForm::int8_block,
-     .layout = layout, .pack = pack},
-    {.op = Op::matmul, .name = "int8.token", .cost = 10, .why_not = why_not_int8_token, .run = {.matmul = matmul_int8_token},
-     .act = ActForm::int8_token, .layout = layout, .pack = pack},
-    {.op = Op::matmul, .name = "f32", .cost = 20, .why_not = always, .run = {.matmul = matmul_exact}, .act = ActForm::f32,
-     .layout = layout, .pack = pack, .decode_row = decode_row},
-    {.op = Op::quantize_act, .name = "quantize_act", .cost = 10, .why_not = always, .run = {.quantize_act = quantize_act}},
+    {.op = Op::matmul,
+     .name = "int8",
+     .cost = 10,
+     .why_not = why_not_int8,
+     .run = {.matmul = matmul_int8},
+     .act = ActForm::int8_block,
+     .layout = layout,
+     .pack = pack},
+    {.op = Op::matmul,
+     .name = "int8.token",
+     .cost = 10,
+     .why_not = why_not_int8_token,
+     .run = {.matmul = matmul_int8_token},
+     .act = ActForm::int8_token,
+     .layout = layout,
+     .pack = pack},
+    {.op = Op::matmul,
+     .name = "f32",
+     .cost = 20,
+     .why_not = always,
+     .run = {.matmul = matmul_exact},
+     .act = ActForm::f32,
+     .layout = layout,
+     .pack = pack,
+     .decode_row = decode_row},
+    {.op = Op::quantize_act,
+     .name = "quantize_act",
+     .cost = 10,
+     .why_not = always,
+     .run = {.quantize_act = quantize_act}},
     {.op = Op::rms_norm, .name = "rms_norm", .cost = 10, .why_not = always, .run = {.rms_norm = rms_norm}},
     {.op = Op::silu_mul, .name = "silu_mul", .cost = 10, .why_not = always, .run = {.silu_mul = silu_mul}},
     {.op = Op::attention, .name = "attention", .cost = 10, .why_not = always, .run = {.attention = attention}},
