@@ -27,7 +27,7 @@ endif()
 add_compile_options(-ffp-contract=off -ffunction-sections -fdata-sections)
 add_link_options(-Wl,--gc-sections)
 # GCC 12 takes strings that it inlined for uninitialized ones.
-set(PACKHORSE_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wno-maybe-uninitialized)
+set(PACKHORSE_WARNINGS -Wall -Wextra -Wpedantic -Wshadow $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 if(PACKHORSE_WERROR)
   set(CMAKE_COMPILE_WARNING_AS_ERROR ON)
 endif()

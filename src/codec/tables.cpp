@@ -15,7 +15,7 @@ constexpr CodeTable make_table(const char* name, const Values& values) {
   CodeTable table{name, {}, {}, 0};
   for (int i = 0; i < 16; ++i) table.values[i] = values[i];
   double least = 1e9;
-  for (double inverse_step = 127.49; inverse_step > 32; inverse_step -= 0.02) {
+  for (double inverse_step = 127.49; inverse_step > 64; inverse_step -= 0.125) {
     double dot = 0, square = 0, error = 0;
     int codes[16] = {};
     for (int i = 0; i < 16; ++i) {
