@@ -17,9 +17,9 @@ function(packhorse_library folder)
 endfunction()
 
 # add_isa(NAME FLAG...): the instructions of src/kernels/cpu/NAME.cpp. No other file may use them, nor share inline code
-# with it (scripts/check_isa_objects looks at the objects). GCC's own AVX-512 header sets off its warning about
-# uninitialized values (GCC bug 105593).
+# with it (scripts/check_isa_objects looks at the objects); without exceptions the objects need no shared symbol for
+# unwinding. GCC's own AVX-512 header sets off its warning about uninitialized values (GCC bug 105593).
 function(add_isa name)
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/${name}.cpp PROPERTIES
-    COMPILE_OPTIONS "${ARGN};-Wno-uninitialized")
+    COMPILE_OPTIONS "${ARGN};-fno-exceptions;-Wno-uninitialized")
 endfunction()

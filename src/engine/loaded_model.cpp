@@ -104,6 +104,7 @@ LoadedModel::LoadedModel(const EngineOptions& given, const std::string& path, bo
   }
   Loader loader(view, *arch, selector, pool, std::move(load));
   model = arch->build(config, loader);
+  loader.finish_progress();
   malloc_trim(0);  // blocks that were read and packed leave holes behind
 }
 

@@ -42,6 +42,10 @@ Loader::Loader(const CheckpointView& view, const Arch& arch, const KernelSelecto
   for (const auto& [name, tensor] : view_.tensors) bytes_total_ += tensor.n_bytes;
 }
 
+void Loader::finish_progress() const {
+  if (options_.on_progress) options_.on_progress(bytes_total_, bytes_total_);
+}
+
 std::string Loader::source_name(std::string_view path) const {
   return view_.is_gguf() ? gguf_name(arch_.gguf.modules, path) : std::string(path);
 }

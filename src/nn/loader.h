@@ -22,7 +22,7 @@ struct LoadOptions {
   bool format_act = false;  // with fast = false: still quantize activations where the format itself does (tests)
   KvDType kv_dtype = KvDType::f16;
   int64_t max_model_len = 0;                                       // 0 = the model's own limit
-  std::function<void(uint64_t done, uint64_t total)> on_progress;  // source bytes, from the loading thread or workers
+  std::function<void(uint64_t done, uint64_t total)> on_progress;  // source bytes, from the loading thread
 };
 
 /// A place in the module tree: `loader / "model" / "layers" / 3`.
@@ -52,6 +52,9 @@ class Loader {
  public:
   Loader(const CheckpointView& view, const Arch& arch, const KernelSelector& selector, ThreadPool& pool,
          LoadOptions options);
+
+  /// Reports the end: tensors that no layer asked for count as read.
+  void finish_progress() const;
 
   Scope root() { return {*this, ""}; }
   const LoadOptions& options() const { return options_; }

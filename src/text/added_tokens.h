@@ -54,7 +54,10 @@ class AddedTokens {
              const EmitToken& emit_token) const;
 
   /// What a text contains where the token stands: its content, normalized if the token is. Decoders start from this.
-  const std::string& text_of(const AddedToken& token) const { return texts_[by_id_.at(token.id)]; }
+  /// `token` must be one that `find` gave.
+  const std::string& text_of(const AddedToken& token) const {
+    return texts_[static_cast<size_t>(&token - tokens_.data())];
+  }
   /// Null for an id that was not added.
   const AddedToken* find(int32_t id) const;
   const AddedToken* find(std::string_view content) const;

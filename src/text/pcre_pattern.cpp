@@ -35,8 +35,9 @@ using Code = std::unique_ptr<pcre2_code, Deleter<pcre2_code_free>>;
 using MatchData = std::unique_ptr<pcre2_match_data, Deleter<pcre2_match_data_free>>;
 using MatchContext = std::unique_ptr<pcre2_match_context, Deleter<pcre2_match_context_free>>;
 
-/// Oniguruma's \w, which has more than PCRE2's: combining marks, numbers and connectors.
-constexpr std::string_view kWordClass = R"(\p{L}\p{M}\p{N}\p{Pc})";
+/// Oniguruma's \w, which has more than PCRE2's: marks, letter numbers, connectors, and the Latin-1 superscripts and
+/// fractions.
+constexpr std::string_view kWordClass = R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
 
 /// The expression as PCRE2 writes it; Error{model} for what PCRE2 would read as something else without complaint.
 class Translator {

@@ -66,8 +66,10 @@ std::string describe_speed(const RequestOutput& output) {
   const auto per_second = [](size_t n, double seconds) { return seconds > 0 ? static_cast<double>(n) / seconds : 0.0; };
   const RequestMetrics& m = output.metrics;
   const size_t n_prompt = output.prompt_token_ids.size(), n_generated = output.outputs.front().token_ids.size();
-  return fmt::format("{} prompt tokens at {:.1f}/s, {} generated at {:.1f}/s", n_prompt,
-                     per_second(n_prompt, m.first_token - m.first_scheduled), n_generated,
+  const auto n_cached = static_cast<size_t>(output.num_cached_tokens);
+  return fmt::format("{} prompt tokens{} at {:.1f}/s, {} generated at {:.1f}/s", n_prompt,
+                     n_cached > 0 ? fmt::format(" ({} from the cache)", n_cached) : "",
+                     per_second(n_prompt - n_cached, m.first_token - m.first_scheduled), n_generated,
                      per_second(n_generated > 0 ? n_generated - 1 : 0, m.last_token - m.first_token));
 }
 

@@ -4,15 +4,9 @@
 #include <limits>
 
 namespace packhorse::jinja {
-namespace {
-
-// One call may nest a whole expression; this bounds the native stack.
-constexpr int kNodesPerCall = 8;
-
-}  // namespace
 
 Interpreter::Interpreter(const Program& program, const TemplateLimits& limits, const nlohmann::ordered_json& variables)
-    : budget_(limits), heap_(budget_), program_(program), max_nodes_(limits.max_depth * kNodesPerCall) {
+    : budget_(limits), heap_(budget_), program_(program), max_nesting_(limits.max_depth * kLevel) {
   globals_.reserve(program.names.size());
   for (const std::string& name : program.names) {
     if (const Builtin* function = find_function(name))
@@ -37,12 +31,12 @@ std::string Interpreter::run() {
 
 Value Interpreter::evaluate(const Expr& node) {
   budget_.step();
-  const Nesting nesting(*this);
+  const Nesting nesting(*this, kNode);
   return node.evaluate(*this);
 }
 
 Flow Interpreter::execute(const Body& body) {
-  const Nesting nesting(*this);
+  const Nesting nesting(*this, kNode);
   for (const auto& statement : body) {
     budget_.step();
     if (const Flow flow = statement->execute(*this); flow != Flow::next) return flow;

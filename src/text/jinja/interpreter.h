@@ -96,18 +96,21 @@ class Interpreter {
   /// Throws what an undefined value has to say.
   void require_defined(const Value& value) const;
 
-  /// Bounds every recursion at run time: nodes, calls, and walks over nested values.
+  /// Bounds every recursion at run time, and with it the native stack. A call may nest a whole expression, so nodes
+  /// weigh less than levels of nested values.
+  static constexpr int kNode = 1, kLevel = 8;
   class Nesting {
    public:
-    explicit Nesting(Interpreter& in) : in_(in) {
-      if (++in_.nodes_ > in_.max_nodes_) in_.too_deep();
+    explicit Nesting(Interpreter& in, int weight = kLevel) : in_(in), weight_(weight) {
+      if ((in_.nesting_ += weight_) > in_.max_nesting_) in_.too_deep();
     }
-    ~Nesting() { --in_.nodes_; }
+    ~Nesting() { in_.nesting_ -= weight_; }
     Nesting(const Nesting&) = delete;
     Nesting& operator=(const Nesting&) = delete;
 
    private:
     Interpreter& in_;
+    int weight_;
   };
 
  private:
@@ -126,7 +129,7 @@ class Interpreter {
   Scope* scope_ = nullptr;      // null at the top of the template
   std::vector<Scope*> free_scopes_;
   std::string* out_ = nullptr;
-  int nodes_ = 0, max_nodes_ = 0;
+  int nesting_ = 0, max_nesting_ = 0;
   int calls_ = 0;
 };
 
