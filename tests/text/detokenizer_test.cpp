@@ -90,7 +90,7 @@ TEST(DetokenizerTest, UnfinishedCharactersBecomeReplacements) {
   EXPECT_EQ(detokenizer.feed(*llama.find("a")), "\ufffd\ufffda");  // one for each byte, as sentencepiece has it
   const auto smollm = load("smollm2_cut");
   const Ids half = {*smollm.find("\u00f0"), *smollm.find("\u0141")};  // the bytes F0 9F in the byte alphabet
-  EXPECT_EQ(smollm.decode(half, true), "\ufffd");  // one for what could have begun a character
+  EXPECT_EQ(smollm.decode(half, true), "\ufffd");                     // one for what could have begun a character
 }
 
 TEST(DetokenizerTest, TextGoesOnAfterThePrompt) {
