@@ -52,8 +52,8 @@ void spread_block_scales(const float* block_scales, int64_t first, int64_t group
 float encode_int8_row(float* weights, int64_t k, uint8_t* codes);
 /// The constant of the int8 encoding, close to 1 / 127.
 inline constexpr float kInt8Factor = 7.874015718698502e-3f;
-/// LLM.int8() turns the integer sum of a product into a float by this constant of the library, which is 1/127^2 but for a slip in
-/// its fifth digit (its CPU backend).
+/// LLM.int8() turns the integer sum of a product into a float by this constant of the library, which is 1/127^2 but for
+/// a slip in its fifth digit (its CPU backend).
 inline constexpr float kInt8Product = 6.200124e-5f;
 
 }  // namespace packhorse
