@@ -105,6 +105,7 @@ LoadedModel::LoadedModel(const EngineOptions& given, const std::string& path, bo
   Loader loader(view, *arch, selector, pool, std::move(load));
   model = arch->build(config, loader);
   loader.finish_progress();
+  view.check_unchanged();  // weights read while a file was being written are worth nothing
   malloc_trim(0);  // blocks that were read and packed leave holes behind
 }
 

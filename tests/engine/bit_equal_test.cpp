@@ -8,6 +8,7 @@
 #include <random>
 
 #include "engine/loaded_model.h"
+#include "kernels/cpu/cpu_features.h"
 #include "testing.h"
 
 namespace packhorse {
@@ -129,6 +130,51 @@ INSTANTIATE_TEST_SUITE_P(Golden, BitEqual,
                                             ::testing::Values("auto", "bfloat16", "float32")),
                          [](const auto& test) {
                            std::string label = std::get<0>(test.param) + "_" + std::get<1>(test.param);
+                           for (char& c : label) {
+                             if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+                           }
+                           return label;
+                         });
+
+// Rows of all instruction sets do the same float operations in the same order.
+class SameBits : public ::testing::TestWithParam<std::tuple<const KernelSet*, std::string>> {};
+
+TEST_P(SameBits, on_every_instruction_set) {
+  const auto& [set, name] = GetParam();
+  for (const char* dtype : {"auto", "float32"}) {
+    EngineOptions options;
+    options.model = (testing::golden_dir() / "formats" / name).string();
+    options.dtype = dtype;
+    options.threads = 2;
+    LoadedModel best(options, options.model);
+    options.isa = set->name;
+    LoadedModel limited(options, options.model);
+    std::vector<int32_t> tokens(75);
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i * 131 % 1000);
+    Runner want(best, {tokens}), got(limited, {tokens});
+    want.step({75}), got.step({75});
+    for (size_t p = 0; p < tokens.size(); ++p) {
+      ASSERT_EQ(std::memcmp(want.logits(0)[p].data(), got.logits(0)[p].data(), want.logits(0)[p].size() * 4), 0)
+          << dtype << " position " << p;
+    }
+  }
+}
+
+std::vector<const KernelSet*> usable_sets() {
+  std::vector<const KernelSet*> out;
+  for (const KernelSet* set : kernel_sets()) {
+    if ((set->needs & ~cpu::features()) == 0 && std::string_view(set->name) != "ref") out.push_back(set);
+  }
+  return out;
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, SameBits,
+                         ::testing::Combine(::testing::ValuesIn(usable_sets()),
+                                            ::testing::Values("bnb-nf4-double", "bnb-int8", "gguf-q4_k_m-mix",
+                                                              "gguf-q8_0-qwen2")),
+                         [](const auto& test) {
+                           std::string label =
+                               std::string(std::get<0>(test.param)->name) + "_" + std::get<1>(test.param);
                            for (char& c : label) {
                              if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
                            }
