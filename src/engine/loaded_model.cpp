@@ -106,7 +106,7 @@ LoadedModel::LoadedModel(const EngineOptions& given, const std::string& path, bo
   model = arch->build(config, loader);
   loader.finish_progress();
   view.check_unchanged();  // weights read while a file was being written are worth nothing
-  malloc_trim(0);  // blocks that were read and packed leave holes behind
+  malloc_trim(0);          // blocks that were read and packed leave holes behind
 }
 
 std::string inspect_json(const LoadedModel& loaded, bool explain, uint64_t kv_bytes) {

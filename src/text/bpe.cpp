@@ -131,7 +131,9 @@ void Bpe::merge_short(std::string_view word, std::vector<Symbol>& symbols) const
 }
 
 void Bpe::merge_long(std::string_view word, BpeScratch& scratch) const {
-  auto& [symbols, links, queue, text] = scratch;
+  auto& symbols = scratch.symbols;
+  auto& links = scratch.links;
+  auto& queue = scratch.queue;
   const auto end = static_cast<uint32_t>(symbols.size() - 1);
   links.resize(symbols.size());
   queue.resize(n_ranks_);

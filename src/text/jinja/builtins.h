@@ -32,7 +32,7 @@ struct Call {
   const Value* arg(size_t i) const { return values[i] ? &*values[i] : nullptr; }
   /// As `arg`, and null for none.
   const Value* given(size_t i) const { return values[i] && !values[i]->is_none() ? &*values[i] : nullptr; }
-  Value value(size_t i, Value fallback) const { return values[i] ? *values[i] : std::move(fallback); }
+  Value value(size_t i, const Value& fallback) const { return values[i] ? *values[i] : fallback; }
   int64_t integer(size_t i, int64_t fallback) const;
   bool truth(size_t i, bool fallback) const;
   /// str() of an argument that was given.

@@ -26,6 +26,7 @@ std::vector<Value> sorted(Interpreter& in, std::vector<Keyed> keyed, bool revers
     return reverse ? less(in, b.key, a.key) : less(in, a.key, b.key);
   });
   std::vector<Value> items;
+  items.reserve(keyed.size());
   for (const Keyed& entry : keyed) items.push_back(*entry.item);
   return items;
 }
@@ -129,11 +130,13 @@ Value extreme(Call& call) {
   const AttributePath path(in, call.arg(1));
   const auto& items = items_of(call);
   if (items.empty()) return in.undefined("No aggregated item, sequence was empty.");
-  const Value* best = nullptr;
+  const Value* best = &items.front();
+  bool first = true;
   Value best_key;
   for (const Value& item : items) {
     Value key = call.truth(0, false) ? path.of(item) : ignore_case(in, path.of(item));
-    if (best && !(kMax ? less(in, best_key, key) : less(in, key, best_key))) continue;
+    if (!first && !(kMax ? less(in, best_key, key) : less(in, key, best_key))) continue;
+    first = false;
     best = &item;
     best_key = std::move(key);
   }
