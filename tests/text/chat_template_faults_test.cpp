@@ -123,6 +123,9 @@ TEST_F(ChatTemplateFaults, fault_063_limits_are_options) {
   EXPECT_THAT(error_of("{{ range(1000)|list }}", {.max_memory_bytes = 10'000}).second,
               HasSubstr("10000 bytes of memory"));
   EXPECT_THAT(error_of("12345", {.max_source_bytes = 4}).second, HasSubstr("got 5 bytes, limit 4"));
+  const std::string recursive = "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{% endif %}{% endmacro %}";
+  EXPECT_EQ(ChatTemplate(recursive + "{{ f(9) }}ok", {.max_depth = 10}).render(good_chat()), "ok");
+  EXPECT_THAT(error_of(recursive + "{{ f(10) }}", {.max_depth = 10}).second, HasSubstr("10 levels of nesting"));
 }
 
 TEST_F(ChatTemplateFaults, fault_064_template_reaching_for_objects) {

@@ -117,11 +117,12 @@ TEST(Jinja, DictsOfEverySize) {
       "9801 49 {99: 9801}");
 }
 
-TEST(Jinja, LastBreakLeavesOnlyTheInnerBlocks) {
+TEST(Jinja, ContinueLeavesBlocksThatCapture) {
   EXPECT_EQ(
       render(
-          "{% for i in [1, 2] %}a{% set x %}{% if i == 1 %}{% continue %}{% endif %}b{% endset %}{{ x }}{% endfor %}"),
-      "aab");
+          "{% for i in [1, 2] %}a{% set x %}{% if i == 1 %}{% continue %}{% endif %}b{% endset %}{{ x }}c{% endfor %}"),
+      "aabc");
+  EXPECT_EQ(render("{% for i in [1, 2] %}a{% filter upper %}x{% break %}{% endfilter %}c{% endfor %}d"), "ad");
 }
 
 TEST(Jinja, MarkupEscapesWhatIsAddedToIt) {
