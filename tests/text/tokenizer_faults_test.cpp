@@ -273,6 +273,8 @@ TEST(TokenizerFaultTest, fault_056_sentencepiece_model_cut_and_flipped) {
   };
   ASSERT_NO_THROW(load_model(good));
   expect_error([&] { load_model(""); }, ErrorKind::model, "tokenizer.model: not a SentencePiece model: no pieces");
+  expect_error([&] { load_model(good.substr(0, 20)); }, ErrorKind::model, "tokenizer.model: a field of ");
+  expect_error([&] { load_model("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"); }, ErrorKind::model, "0 left");
   size_t n_errors = 0;
   const auto try_model = [&](const std::string& bytes) {
     try {
