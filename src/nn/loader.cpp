@@ -1,10 +1,9 @@
 #include "nn/loader.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/error.h"
-#include "base/half.h"
+#include "codec/widen.h"
 
 namespace packhorse {
 namespace {
@@ -69,15 +68,10 @@ std::vector<float> Loader::vector(const std::string& name, int64_t n) {
   }
   const std::vector<std::byte> bytes = view_.read_all(tensor);
   std::vector<float> out(static_cast<size_t>(n));
-  if (tensor.dtype == DType::f32) {
-    std::memcpy(out.data(), bytes.data(), bytes.size());
-  } else {
-    for (size_t i = 0; i < out.size(); ++i) {
-      uint16_t bits;
-      std::memcpy(&bits, bytes.data() + 2 * i, 2);
-      out[i] = tensor.dtype == DType::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
-    }
-  }
+  const Element element = tensor.dtype == DType::f32   ? Element::f32
+                          : tensor.dtype == DType::f16 ? Element::f16
+                                                       : Element::bf16;
+  widen(element, reinterpret_cast<const uint8_t*>(bytes.data()), n, out.data());
   return out;
 }
 

@@ -3,9 +3,21 @@
 #include <algorithm>
 
 #include "base/utf8.h"
+#include "text/json_fields.h"
 #include "text/unicode.h"
 
 namespace packhorse {
+
+AddedToken read_added_token(const Json& entry, int32_t id, std::string content, const std::string& where) {
+  return {.id = id,
+          .content = std::move(content),
+          .single_word = bool_or(entry, "single_word", false, where),
+          .lstrip = bool_or(entry, "lstrip", false, where),
+          .rstrip = bool_or(entry, "rstrip", false, where),
+          .normalized = bool_or(entry, "normalized", false, where),
+          .special = bool_or(entry, "special", false, where)};
+}
+
 namespace {
 
 bool touches_word(std::string_view before, std::string_view after) {

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/json.h"
 #include "text/normalizer.h"
 
 namespace packhorse {
@@ -22,6 +23,9 @@ struct AddedToken {
   bool normalized = false;  // looked for in the normalized text
   bool special = false;     // only looked for when special tokens are parsed, and not printed when they are skipped
 };
+
+/// The flags of an entry as tokenizer.json and tokenizer_config.json write it. Throws Error{model}.
+AddedToken read_added_token(const Json& entry, int32_t id, std::string content, const std::string& where);
 
 /// A set of literals that finds the longest one at each place.
 class LiteralSet {

@@ -94,13 +94,7 @@ std::vector<AddedToken> parse_added_tokens(const Json& tokenizer, const Vocab& v
       fail_model("{}: '{}' has id {}, but in model.vocab id {} is '{}' and '{}' has id {}", where, printable(content),
                  id, id, printable(vocab.text(id)), printable(content), known);
     }
-    tokens.push_back({.id = id,
-                      .content = content,
-                      .single_word = bool_or(json, "single_word", false, where),
-                      .lstrip = bool_or(json, "lstrip", false, where),
-                      .rstrip = bool_or(json, "rstrip", false, where),
-                      .normalized = bool_or(json, "normalized", false, where),
-                      .special = bool_or(json, "special", false, where)});
+    tokens.push_back(read_added_token(json, id, content, where));
   }
   return tokens;
 }

@@ -29,13 +29,7 @@ void add_from_decoder(TokenizerParts& parts, std::vector<AddedToken>& added, con
       parts.warnings.push_back(fmt::format("{}: '{}' is no such token of the vocabulary", where, printable(content)));
       continue;
     }
-    added.push_back({.id = id,
-                     .content = content,
-                     .single_word = bool_or(json, "single_word", false, where),
-                     .lstrip = bool_or(json, "lstrip", false, where),
-                     .rstrip = bool_or(json, "rstrip", false, where),
-                     .normalized = bool_or(json, "normalized", false, where),
-                     .special = bool_or(json, "special", false, where)});
+    added.push_back(read_added_token(json, id, content, where));
   }
 }
 

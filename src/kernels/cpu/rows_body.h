@@ -61,10 +61,6 @@ const char* why_not_exact(const Problem& p) {
   return is_float(Want.element) || Want.sub_size || whole_blocks(p) ? nullptr
                                                                     : "groups that are not whole blocks of 32";
 }
-template <Shape Want>
-const char* why_not_odd(const Problem& p) {
-  return why_not_shape<Want>(p);
-}
 template <class S>
 const char* why_not_attention(const Problem& p) {
   return p.head_dim % S::kLanes == 0 ? nullptr : "a head size that does not fill vectors";
@@ -94,17 +90,13 @@ constexpr Kernel exact_row(const char* name) {
           .pack = pack_panel,
           .decode_row = decode_row<S, Block>};
 }
+/// For groups of any size: takes more, costs more.
 template <class S, class Block, Shape Want>
 constexpr Kernel odd_row(const char* name) {
-  return {.op = Op::matmul,
-          .name = name,
-          .cost = 30,
-          .why_not = why_not_odd<Want>,
-          .run = {.matmul = matmul_exact<S, Block>},
-          .act = ActForm::f32,
-          .layout = panel_layout,
-          .pack = pack_panel,
-          .decode_row = decode_row<S, Block>};
+  Kernel row = exact_row<S, Block, Want>(name);
+  row.cost = 30;
+  row.why_not = why_not_shape<Want>;
+  return row;
 }
 
 /// Both arithmetics of an encoding with integer codes.
