@@ -2,8 +2,10 @@
 // What kernels are: ops, their arguments, and the rows that offer them. Plain structs only, since instruction-set files
 // include this.
 //
-// Every row of an op computes the same numbers, bit for bit: the definition is ref/. Matmul comes in two arithmetics:
+// Every row of an op computes the same numbers, bit for bit: the definition is ref/. Matmul comes in these arithmetics:
 //   exact  y[n] = sum over k, ascending, of fma(w[n,k], x[k], y), w dequantized to float32
+//   bf16   the same of bfloat16 weights and x rounded to bfloat16, but of each pair of columns the odd one first
+//          (what vdpbf16ps does; it also takes subnormal numbers for zero, which ref/ does not)
 //   int8   activations are quantized per 32 elements (ActBlock); per block the integer dot is exact, and the blocks are
 //          accumulated in ascending order by fma(float(dot), scale_w * scale_x, y), then fma(min, sum_x, y)
 // so a result depends neither on batch size, nor on thread count, nor on the rows chosen for prefill and decode.
@@ -24,6 +26,7 @@ enum class Op : uint8_t { matmul, quantize_act, rms_norm, silu_mul, attention };
 /// Form of a matmul's activations.
 enum class ActForm : uint8_t {
   f32,         // float [M, k_padded]
+  bf16,        // bfloat16 [M, k_padded], rounded to nearest even
   int8_block,  // int8 with a scale per 32 elements
   int8_token,  // rounded to float16, then int8 with a scale per token, outliers apart (LLM.int8())
 };
@@ -44,6 +47,7 @@ struct Outlier {
 /// Activations of M tokens in one form; pointers of other forms are null.
 struct ActView {
   const float* f32 = nullptr;           // [M, stride]
+  const uint16_t* bf16 = nullptr;       // [M, stride]
   const int8_t* q = nullptr;            // [M, stride]
   const ActBlock* blocks = nullptr;     // [M, stride / 32]
   const float* token_max = nullptr;     // [M], the magnitude that code 127 stands for
@@ -78,6 +82,7 @@ struct QuantizeActArgs {
   int64_t x_stride = 0, k = 0;
   int64_t stride = 0;  // k_padded of the outputs below, as in ActView
   float* f32 = nullptr;
+  uint16_t* bf16 = nullptr;
   int8_t* q = nullptr;
   ActBlock* blocks = nullptr;
   float* token_max = nullptr;
@@ -129,7 +134,7 @@ inline constexpr int64_t attention_scratch_floats(int64_t heads_per_group, int64
 struct Problem {
   Op op = Op::matmul;
   Encoding weight{};  // matmul
-  bool fast = false;  // matmul: activations may be quantized to int8
+  bool fast = false;  // matmul: activations may be quantized to int8 or rounded to bfloat16
   int64_t n = 0, k = 0;
   int64_t head_dim = 0;  // attention
 };

@@ -18,8 +18,10 @@ ActView Activations::get(ActForm form, float threshold) {
     return made_[index];
   }
   Workspace& memory = ctx_.workspace;
-  if (form != ActForm::int8_block || k_ != stride) args.f32 = memory.allocate<float>(m_ * stride);
-  if (form != ActForm::f32) {
+  if (form == ActForm::f32 || form == ActForm::int8_token || k_ != stride)
+    args.f32 = memory.allocate<float>(m_ * stride);
+  if (form == ActForm::bf16) args.bf16 = memory.allocate<uint16_t>(m_ * stride);
+  if (form == ActForm::int8_block || form == ActForm::int8_token) {
     args.q = memory.allocate<int8_t>(m_ * stride);
     args.blocks = memory.allocate<ActBlock>(m_ * n_blocks);
   }
@@ -32,6 +34,7 @@ ActView Activations::get(ActForm form, float threshold) {
   for_tokens(ctx_.pool, m_,
              [&](int64_t begin, int64_t end) { kernels_.quantize_act.kernel->run.quantize_act(args, begin, end); });
   made_[index] = {.f32 = args.f32,
+                  .bf16 = args.bf16,
                   .q = args.q,
                   .blocks = args.blocks,
                   .token_max = args.token_max,

@@ -39,8 +39,8 @@ class Activations {
   int64_t m_, k_;
   const CommonKernels& kernels_;
   ForwardCtx& ctx_;
-  ActView made_[3];
-  bool has_[3] = {};
+  ActView made_[4];
+  bool has_[4] = {};
   float threshold_ = 0;  // of made_[int8_token]
 };
 

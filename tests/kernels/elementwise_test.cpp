@@ -78,6 +78,26 @@ TEST_P(Set, quantizes_blocks_as_ref) {
   }
 }
 
+TEST_P(Set, rounds_to_bfloat16_to_nearest_even) {
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  // Bits below the 16 kept: 0x8000 is half a unit.
+  const uint32_t cases[][2] = {{0x3f808000, 0x3f80}, {0x3f818000, 0x3f82}, {0x3f808001, 0x3f81}, {0x3f807fff, 0x3f80},
+                               {0xbf818000, 0xbf82}, {0x7f7fffff, 0x7f80}, {0x00000000, 0},      {0x80000000, 0x8000}};
+  std::vector<float> x;
+  for (const auto& c : cases) x.push_back(std::bit_cast<float>(c[0]));
+  x.push_back(inf), x.push_back(-inf), x.push_back(nan);
+  while (x.size() < 37) x.push_back(1.5f);
+  std::vector<uint16_t> got(64, 1);
+  row(Op::quantize_act)
+      .run.quantize_act({.x = x.data(), .x_stride = 37, .k = 37, .stride = 64, .bf16 = got.data()}, 0, 1);
+  for (size_t i = 0; i < std::size(cases); ++i) EXPECT_EQ(got[i], cases[i][1]) << std::hex << cases[i][0];
+  EXPECT_EQ(got[8], 0x7f80);
+  EXPECT_EQ(got[9], 0xff80);
+  EXPECT_TRUE(std::isnan(bf16_to_f32(got[10])));
+  for (size_t i = 11; i < 37; ++i) EXPECT_EQ(got[i], 0x3fc0);
+  for (size_t i = 37; i < 64; ++i) EXPECT_EQ(got[i], 0) << i;
+}
+
 // Codes and scales of LLM.int8()'s rule (formats: row maximum over what is below the threshold), worked out by hand.
 TEST_P(Set, quantizes_tokens_with_outliers_apart) {
   const int64_t k = 4, stride = 32;

@@ -119,6 +119,18 @@ void quantize_whole_token(const QuantizeActArgs& a, int64_t m, float* x) {
   }
 }
 
+/// k floats as bfloat16, zeros up to the stride.
+template <class S>
+void round_to_bf16(const float* x, int64_t k, int64_t stride, uint16_t* out) {
+  int64_t i = 0;
+  for (; i + S::kLanes <= k; i += S::kLanes) S::store_bf16(out + i, S::load(x + i));
+  float tail[S::kLanes];
+  for (; i < stride; i += S::kLanes) {
+    for (int lane = 0; lane < S::kLanes; ++lane) tail[lane] = i + lane < k ? x[i + lane] : 0.0f;
+    S::store_bf16(out + i, S::load(tail));
+  }
+}
+
 /// Whichever outputs are given. `f32` is needed by int8_token as its working copy.
 template <class S>
 void quantize_act(const QuantizeActArgs& a, int64_t begin, int64_t end) noexcept {
@@ -130,6 +142,7 @@ void quantize_act(const QuantizeActArgs& a, int64_t begin, int64_t end) noexcept
       __builtin_memset(copy + a.k, 0, static_cast<uint64_t>(a.stride - a.k) * 4);
       x = copy;
     }
+    if (a.bf16) round_to_bf16<S>(x, a.k, a.stride, a.bf16 + m * a.stride);
     if (a.token_max)
       quantize_whole_token<S>(a, m, a.f32 + m * a.stride);
     else if (a.q)

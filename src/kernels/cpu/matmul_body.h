@@ -12,6 +12,18 @@ namespace {
 
 /// Tokens per sweep over a range of panels: their activations stay in the second-level cache.
 constexpr int64_t kTokenChunk = 96;
+/// In bytes; the best of 1 to 32 KB on Zen 5.
+constexpr int64_t kPrefetchDistance = 8192;
+
+/// The first tile of a chunk brings codes in from memory, the next ones find them in a cache. Hardware prefetching
+/// alone reaches half the bandwidth with blocks of 5 or 6 cache lines. (Without the attribute GCC takes the function
+/// for one without effects and drops its calls.)
+template <int Lines>
+[[gnu::always_inline]] inline void prefetch(const uint8_t* code, int64_t m0) {
+  if (m0 % kTokenChunk != 0) return;
+#pragma GCC unroll 32
+  for (int line = 0; line < Lines; ++line) __builtin_prefetch(code + kPrefetchDistance + 64 * line);
+}
 
 /// Writes a tile's sums: bias is added last, columns past n are dropped.
 template <class S, int T>
@@ -103,6 +115,7 @@ void tile_int8(const MatmulArgs& a, const Codes& codes, const uint8_t* code, con
   for (int64_t b = 0; b < n_blocks; ++b) {
     typename S::I w[8];
     typename S::F s[kSubs], m[kSubs];
+    prefetch<Codes::kBits>(code + b * 64 * Codes::kBits, m0);
     codes.unpack(code + b * 64 * Codes::kBits, w);
     scales.next(s, m);
     for (int i = 0; i < kSubs; ++i) s[i] = codes.adjust(s[i]);
@@ -153,6 +166,7 @@ void matmul_int8_token(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end
     for (int t = 0; t < T; ++t) dot[t] = S::set1_i32(0);
     for (int64_t b = 0; b < n_blocks; ++b) {
       I w[8];
+      prefetch<8>(code + b * 512, m0);
       codes.unpack(code + b * 512, w);
 #pragma GCC unroll 16
       for (int t = 0; t < T; ++t) {
@@ -185,18 +199,25 @@ void matmul_int8_token(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end
 
 template <class S, Element E>
 struct FloatBlock {
+  static constexpr int kLines = E == Element::f32 ? 32 : 16;  // cache lines of a block of codes
   FloatBlock(const WeightView&, const uint8_t*, int) {}
   /// w[k] = column k of this half's rows.
   void decode(const WeightView&, const uint8_t* code, int64_t b, int half, typename S::F w[kBlockK]) {
-    constexpr int kWidth = E == Element::f32 ? 4 : 2;
-    const uint8_t* p = code + b * kBlockK * 16 * kWidth + half * S::kLanes * kWidth;
-    for (int k = 0; k < kBlockK; ++k, p += 16 * kWidth) {
-      if constexpr (E == Element::f32)
-        w[k] = S::load(reinterpret_cast<const float*>(p));
-      else if constexpr (E == Element::f16)
-        w[k] = S::load_f16(p);
-      else
-        w[k] = S::load_bf16(p);
+    if constexpr (E == Element::bf16) {
+      const uint8_t* p = code + b * kBlockK * 32 + half * S::kLanes * 4;
+      for (int k = 0; k < kBlockK; k += 2, p += 64) {
+        const typename S::I pair = S::load_codes(p);
+        w[k] = S::bf16_even(pair), w[k + 1] = S::bf16_odd(pair);
+      }
+    } else {
+      constexpr int kWidth = E == Element::f32 ? 4 : 2;
+      const uint8_t* p = code + b * kBlockK * 16 * kWidth + half * S::kLanes * kWidth;
+      for (int k = 0; k < kBlockK; ++k, p += 16 * kWidth) {
+        if constexpr (E == Element::f32)
+          w[k] = S::load(reinterpret_cast<const float*>(p));
+        else
+          w[k] = S::load_f16(p);
+      }
     }
   }
 };
@@ -216,6 +237,7 @@ void widen(const WeightView& w, typename S::I codes, typename S::F out[4]) {
 
 template <class S, int Bits, bool Table, class Scales>
 struct CodedBlock {
+  static constexpr int kLines = Bits;
   Scales scales;
   CodedBlock(const WeightView& w, const uint8_t* scale, int half) : scales(w, scale, half) {}
   void decode(const WeightView& view, const uint8_t* code, int64_t b, int half, typename S::F w[kBlockK]) {
@@ -238,6 +260,7 @@ struct CodedBlock {
 /// Groups of any size, one scale each, at any column: looked up column by column.
 template <class S, int Bits, bool Table>
 struct OddGroupBlock {
+  static constexpr int kLines = Bits;
   const uint8_t* scale;
   OddGroupBlock(const WeightView&, const uint8_t* scales, int half) : scale(scales + half * S::kLanes * 4) {}
   void decode(const WeightView& view, const uint8_t* code, int64_t b, int half, typename S::F w[kBlockK]) {
@@ -265,6 +288,7 @@ void matmul_exact(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end) noe
     typename S::F acc[T], w[kBlockK];
     for (int t = 0; t < T; ++t) acc[t] = S::zero();
     for (int64_t b = 0; b < n_blocks; ++b) {
+      prefetch<Block::kLines>(code + b * 64 * Block::kLines, m0);
       block.decode(a.weight, code, b, half, w);
       const float* x = a.x.f32 + m0 * a.x.stride + b * kBlockK;
       for (int k = 0; k < kBlockK; ++k) {

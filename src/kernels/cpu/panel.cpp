@@ -151,9 +151,11 @@ void pack_panel(const Encoding& e, const RowBlock& rows, int64_t first_row, uint
         pack_codes(e.bits, source, lane, codes + b * 64 * e.bits);
         continue;
       }
-      uint8_t* out = codes + b * kBlockK * kPanelRows * width + lane * width;
-      for (int64_t i = 0; i < kBlockK; ++i)
-        std::memcpy(out + i * kPanelRows * width, source + i * width, static_cast<size_t>(width));
+      // A lane holds 4 bytes of a row, or one f16 element.
+      const int64_t run = e.element == Element::bf16 ? 4 : width;
+      uint8_t* out = codes + b * kBlockK * kPanelRows * width + lane * run;
+      for (int64_t i = 0; i < kBlockK * width / run; ++i)
+        std::memcpy(out + i * kPanelRows * run, source + i * run, static_cast<size_t>(run));
     }
     if (rows.n_groups) pack_scales(e, rows, r, lane, scales);
   }

@@ -80,6 +80,19 @@ struct Avx2 {
     return _mm256_castsi256_ps(
         _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
   }
+  static F bf16_even(I pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
+  static F bf16_odd(I pairs) {
+    return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int32_t>(0xffff0000))));
+  }
+  static void store_bf16(uint16_t* p, F v) {
+    const I u = _mm256_castps_si256(v), high = _mm256_srli_epi32(u, 16);
+    const I odd = _mm256_and_si256(high, set1_i32(1));
+    const I rounded = _mm256_srli_epi32(_mm256_add_epi32(u, _mm256_add_epi32(odd, set1_i32(0x7fff))), 16);
+    const I nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    const I out = _mm256_blendv_epi8(rounded, _mm256_or_si256(high, set1_i32(0x40)), nan);
+    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(out), _mm256_extracti128_si256(out, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), words);
+  }
   static F load_u8(const uint8_t* p) { return to_float(bytes(p)); }
   static F load_i8(const uint8_t* p) {
     return to_float(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));

@@ -89,6 +89,19 @@ struct Avx512 {
     return _mm512_castsi512_ps(
         _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
   }
+  /// Even and odd columns of a vector of bfloat16 pairs.
+  static F bf16_even(I pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
+  static F bf16_odd(I pairs) {
+    return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int32_t>(0xffff0000))));
+  }
+  /// Stores lanes as bfloat16, rounded to nearest even; a NaN stays one.
+  static void store_bf16(uint16_t* p, F v) {
+    const I u = _mm512_castps_si512(v), high = _mm512_srli_epi32(u, 16);
+    const I rounded = _mm512_srli_epi32(
+        _mm512_add_epi32(u, _mm512_add_epi32(_mm512_and_si512(high, set1_i32(1)), set1_i32(0x7fff))), 16);
+    const I out = _mm512_mask_or_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), high, set1_i32(0x40));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(out));
+  }
   static F load_u8(const uint8_t* p) { return to_float(bytes(p)); }
   static F load_i8(const uint8_t* p) {
     return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));

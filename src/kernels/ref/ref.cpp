@@ -91,6 +91,17 @@ void matmul_exact(const MatmulArgs& a, int64_t begin, int64_t end) noexcept {
   });
 }
 
+void matmul_bf16(const MatmulArgs& a, int64_t begin, int64_t end) noexcept {
+  for_outputs(a, begin, end, [&](const Row& row, int64_t m) {
+    const auto product = [&](int64_t k, float y) {
+      return k < a.weight.k ? std::fma(row.value(k), bf16_to_f32(a.x.bf16[m * a.x.stride + k]), y) : y;
+    };
+    float y = 0;
+    for (int64_t k = 0; k < a.weight.k; k += 2) y = product(k, product(k + 1, y));
+    return y;
+  });
+}
+
 void matmul_int8(const MatmulArgs& a, int64_t begin, int64_t end) noexcept {
   const WeightView& w = a.weight;
   const float step = w.encoding.element == Element::table ? w.encoding.table->approx_step : 1.0f;
@@ -168,6 +179,7 @@ void quantize_act(const QuantizeActArgs& a, int64_t begin, int64_t end) noexcept
       }
     }
     if (a.f32) std::copy(x.begin(), x.end(), a.f32 + m * a.stride);
+    if (a.bf16) std::transform(x.begin(), x.end(), a.bf16 + m * a.stride, f32_to_bf16);
     if (!a.q) continue;
     const float token_max = max_magnitude(x.data(), a.stride);
     if (a.token_max) a.token_max[m] = token_max;
@@ -263,6 +275,10 @@ const char* why_not_int8(const Problem& p) {
   if (group % kBlockK != 0 && group != 16 && group < p.k) return "groups that are not whole blocks of 32";
   return p.weight.factor == 1.0f ? nullptr : "a constant factor";
 }
+const char* why_not_bf16(const Problem& p) {
+  if (!p.fast) return "float activations are asked for";
+  return p.weight.element == Element::bf16 ? nullptr : "weights that are not bfloat16";
+}
 const char* why_not_int8_token(const Problem& p) {
   if (!p.fast) return "float activations are asked for";
   return p.weight.act.code == ActScheme::Code::int8 ? nullptr : "the format does not quantize activations per token";
@@ -284,6 +300,14 @@ constexpr Kernel kRows[] = {
      .why_not = why_not_int8_token,
      .run = {.matmul = matmul_int8_token},
      .act = ActForm::int8_token,
+     .layout = layout,
+     .pack = pack},
+    {.op = Op::matmul,
+     .name = "bf16",
+     .cost = 10,
+     .why_not = why_not_bf16,
+     .run = {.matmul = matmul_bf16},
+     .act = ActForm::bf16,
      .layout = layout,
      .pack = pack},
     {.op = Op::matmul,
