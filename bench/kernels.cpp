@@ -90,9 +90,9 @@ struct Inputs {
   Inputs(const KernelSelector& selector, int64_t m, int64_t k)
       : x(static_cast<size_t>(m * k), 0.5f),
         f32(static_cast<size_t>(m * padded_k(k))),
-        q(f32.size()),
+        q(static_cast<size_t>(act_block_count(m, padded_k(k) / kBlockK) * kBlockK)),
         bf16(f32.size()),
-        blocks(f32.size() / kBlockK),
+        blocks(q.size() / kBlockK),
         stride(padded_k(k)) {
     const QuantizeActArgs args{.x = x.data(),
                                .x_stride = k,

@@ -34,9 +34,19 @@ enum class ActForm : uint8_t {
 /// One block of 32 quantized activations: x ~ scale * q.
 struct ActBlock {
   float scale;
-  float sum;        // scale * (isum[0] + isum[1])
-  int32_t isum[2];  // of the first and the last 16 codes
+  float sum;        // scale * isum[2]
+  int32_t isum[3];  // of the first 16, the last 16 and all codes
 };
+
+/// Blocks of int8 activations lie [ceil(M / 4)][n_blocks][4 tokens], so that a kernel reaches four tokens from one
+/// pointer.
+inline constexpr int64_t kActTokens = 4;
+inline constexpr int64_t act_block_index(int64_t m, int64_t b, int64_t n_blocks) {
+  return (m / kActTokens * n_blocks + b) * kActTokens + m % kActTokens;
+}
+inline constexpr int64_t act_block_count(int64_t m, int64_t n_blocks) {
+  return (m + kActTokens - 1) / kActTokens * kActTokens * n_blocks;
+}
 
 /// An activation that stays float: added as value * w[n, k].
 struct Outlier {
@@ -48,8 +58,8 @@ struct Outlier {
 struct ActView {
   const float* f32 = nullptr;           // [M, stride]
   const uint16_t* bf16 = nullptr;       // [M, stride]
-  const int8_t* q = nullptr;            // [M, stride]
-  const ActBlock* blocks = nullptr;     // [M, stride / 32]
+  const int8_t* q = nullptr;            // [act_block_count(M, stride / 32)][32]
+  const ActBlock* blocks = nullptr;     // [act_block_count(M, stride / 32)]
   const float* token_max = nullptr;     // [M], the magnitude that code 127 stands for
   const Outlier* outliers = nullptr;    // [M, stride], the first n_outliers[m] are set, ascending in k
   const int32_t* n_outliers = nullptr;  // [M]

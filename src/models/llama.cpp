@@ -70,9 +70,9 @@ struct Block {
     const Workspace::Mark mark = f.workspace.mark();
     float* heads = qkv(attn_norm(x, m, f), m, f);
     Rope::rotate(rope, heads, m, shape.qkv_width(), shape.n_heads + shape.n_kv_heads, shape.head_dim, f);
-    add_in_place(x, o(attn(heads, batch, f), m, f), m * o.n());
+    add_in_place(x, o(attn(heads, batch, f), m, f), m, o.n(), f);
     const float* gated = silu_mul(gate_up(mlp_norm(x, m, f), m, f), m, down.k(), kernels, f);
-    add_in_place(x, down(gated, m, f), m * down.n());
+    add_in_place(x, down(gated, m, f), m, down.n(), f);
     f.workspace.release(mark);
   }
 };

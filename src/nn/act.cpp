@@ -22,8 +22,8 @@ ActView Activations::get(ActForm form, float threshold) {
     args.f32 = memory.allocate<float>(m_ * stride);
   if (form == ActForm::bf16) args.bf16 = memory.allocate<uint16_t>(m_ * stride);
   if (form == ActForm::int8_block || form == ActForm::int8_token) {
-    args.q = memory.allocate<int8_t>(m_ * stride);
-    args.blocks = memory.allocate<ActBlock>(m_ * n_blocks);
+    args.q = memory.allocate<int8_t>(act_block_count(m_, n_blocks) * kBlockK);
+    args.blocks = memory.allocate<ActBlock>(act_block_count(m_, n_blocks));
   }
   if (form == ActForm::int8_token) {
     args.token_max = memory.allocate<float>(m_);

@@ -54,8 +54,10 @@ float* silu_mul(const float* gate_up, int64_t m, int64_t n, const CommonKernels&
   return args.y;
 }
 
-void add_in_place(float* x, const float* y, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) x[i] += y[i];
+void add_in_place(float* x, const float* y, int64_t m, int64_t n, ForwardCtx& ctx) {
+  for_tokens(ctx.pool, m, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * n; i < end * n; ++i) x[i] += y[i];
+  });
 }
 
 }  // namespace packhorse

@@ -70,7 +70,7 @@ class RmsNorm {
 /// y[m, n] = silu(gate) * up of gate_up[m, 2n].
 float* silu_mul(const float* gate_up, int64_t m, int64_t n, const CommonKernels& kernels, ForwardCtx& ctx);
 
-/// x += y, elementwise over count floats.
-void add_in_place(float* x, const float* y, int64_t count);
+/// x += y, both [m, n].
+void add_in_place(float* x, const float* y, int64_t m, int64_t n, ForwardCtx& ctx);
 
 }  // namespace packhorse

@@ -54,8 +54,8 @@ TEST_P(Set, quantizes_blocks_as_ref) {
     std::vector<float> f32;
   };
   const auto run = [&](const Kernel& kernel) {
-    Out out{std::vector<int8_t>(static_cast<size_t>(m * stride)),
-            std::vector<ActBlock>(static_cast<size_t>(m * stride / 32)),
+    const auto n_blocks = static_cast<size_t>(act_block_count(m, stride / kBlockK));
+    Out out{std::vector<int8_t>(n_blocks * kBlockK), std::vector<ActBlock>(n_blocks),
             std::vector<float>(static_cast<size_t>(m * stride), -1.0f)};
     kernel.run.quantize_act({.x = x.data(),
                              .x_stride = k,
@@ -75,6 +75,7 @@ TEST_P(Set, quantizes_blocks_as_ref) {
     EXPECT_EQ(want.blocks[i].sum, got.blocks[i].sum) << i;
     EXPECT_EQ(want.blocks[i].isum[0], got.blocks[i].isum[0]) << i;
     EXPECT_EQ(want.blocks[i].isum[1], got.blocks[i].isum[1]) << i;
+    EXPECT_EQ(want.blocks[i].isum[2], got.blocks[i].isum[2]) << i;
   }
 }
 
@@ -132,13 +133,13 @@ TEST_P(Set, a_value_that_is_not_finite_spoils_its_block_visibly) {
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     std::vector<float> x(64, 1.0f), f32(64);
     x[40] = bad;
-    std::vector<int8_t> q(64);
-    std::vector<ActBlock> blocks(2);
+    std::vector<int8_t> q(256);
+    std::vector<ActBlock> blocks(8);
     row(Op::quantize_act)
         .run.quantize_act(
             {.x = x.data(), .x_stride = 64, .k = 64, .stride = 64, .q = q.data(), .blocks = blocks.data()}, 0, 1);
     EXPECT_TRUE(std::isfinite(blocks[0].scale));
-    EXPECT_FALSE(std::isfinite(blocks[1].scale));
+    EXPECT_FALSE(std::isfinite(blocks[act_block_index(0, 1, 2)].scale));
   }
 }
 

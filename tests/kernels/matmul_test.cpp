@@ -148,8 +148,9 @@ struct Inputs {
     x.resize(static_cast<size_t>(m * k));
     for (float& v : x) v = normal(random);
     const auto size = static_cast<size_t>(m * stride);
-    f32.resize(size), bf16.resize(size), q.resize(size), q_token.resize(size), outliers.resize(size);
-    blocks.resize(size / 32), blocks_token.resize(size / 32);
+    f32.resize(size), bf16.resize(size), outliers.resize(size);
+    const auto n_blocks = static_cast<size_t>(act_block_count(m, stride / kBlockK));
+    q.resize(n_blocks * 32), q_token.resize(n_blocks * 32), blocks.resize(n_blocks), blocks_token.resize(n_blocks);
     token_max.resize(static_cast<size_t>(m)), n_outliers.resize(static_cast<size_t>(m));
     const auto quantize = KernelSelector("ref").choose({.op = Op::quantize_act}, "test").kernel->run.quantize_act;
     quantize({.x = x.data(),

@@ -59,14 +59,17 @@ void softmax_chunk(const AttentionArgs& a, const QueryRow& row, const AttentionS
                    int64_t chunk_begin) {
   float* p = state.scores + r * kAttentionChunk;
   const int64_t first = a.window > 0 ? row.position - a.window + 1 : 0;
-  float largest = state.largest[r];
-  for (int64_t i = 0; i < kAttentionChunk; ++i) {
-    const int64_t key = chunk_begin + i;
-    if (key > row.position || key < first)
-      p[i] = -__builtin_inff();
-    else
-      largest = p[i] > largest ? p[i] : largest;
+  if (chunk_begin < first || chunk_begin + kAttentionChunk - 1 > row.position) {
+    for (int64_t i = 0; i < kAttentionChunk; ++i) {
+      const int64_t key = chunk_begin + i;
+      if (key > row.position || key < first) p[i] = -__builtin_inff();
+    }
   }
+  typename S::F most = S::set1(state.largest[r]);
+  for (int64_t i = 0; i < kAttentionChunk; i += S::kLanes) most = S::max(most, S::load(p + i));
+  float lanes[S::kLanes], largest = state.largest[r];
+  S::store(lanes, most);
+  for (const float lane : lanes) largest = lane > largest ? lane : largest;
   if (largest == -__builtin_inff()) {  // nothing of this chunk or before is visible
     for (int64_t i = 0; i < kAttentionChunk; ++i) p[i] = 0;
     return;

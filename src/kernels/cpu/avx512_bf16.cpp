@@ -33,11 +33,11 @@ void tile(const MatmulArgs& a, int64_t m0, int64_t panel) {
   }
   for (int64_t k = 0; k < a.weight.k_padded; k += 2) {
     __m512i w[P];
+    // Ahead of a panel's end lie panels of this tile: the next ones are P - 1 panels further.
+    const bool leaves = k * 32 + kPrefetchDistance >= a.weight.code_stride;
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) {
       const uint8_t* pairs = code + p * a.weight.code_stride + k * 32;
-      // Ahead of a panel's end lie panels of this tile: the next ones are P - 1 panels further.
-      const bool leaves = k * 32 + kPrefetchDistance >= a.weight.code_stride;
       prefetch<1>(pairs + (leaves ? (P - 1) * a.weight.code_stride : 0), m0);
       w[p] = _mm512_loadu_si512(pairs);
     }
@@ -54,20 +54,24 @@ void tile(const MatmulArgs& a, int64_t m0, int64_t panel) {
 /// All tokens of [begin, end) with P panels.
 template <int P>
 void panels(const MatmulArgs& a, int64_t begin, int64_t end, int64_t panel) {
-  constexpr int kTile = 8;
   int64_t m = begin;
-  for (; m + kTile <= end; m += kTile) tile<kTile, P>(a, m, panel);
+  for (; m + 8 <= end; m += 8) tile<8, P>(a, m, panel);
   for (; m + 2 <= end; m += 2) tile<2, P>(a, m, panel);
   for (; m < end; ++m) tile<1, P>(a, m, panel);
 }
 
 void matmul_bf16(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end) noexcept {
+  if (a.m == 1) {  // one stream of memory; its chain of sums is still faster than memory
+    for (int64_t panel = unit_begin; panel < unit_end; ++panel) tile<1, 1>(a, 0, panel);
+    return;
+  }
   constexpr int kPanels = 3;  // 3 x 8 sums, 3 weights and a pair of columns fit the registers
   for (int64_t chunk = 0; chunk < a.m; chunk += kTokenChunk) {
     const int64_t chunk_end = a.m < chunk + kTokenChunk ? a.m : chunk + kTokenChunk;
     int64_t panel = unit_begin;
     for (; panel + kPanels <= unit_end; panel += kPanels) panels<kPanels>(a, chunk, chunk_end, panel);
-    for (; panel < unit_end; ++panel) panels<1>(a, chunk, chunk_end, panel);
+    if (panel + 2 <= unit_end) panels<2>(a, chunk, chunk_end, panel), panel += 2;
+    if (panel < unit_end) panels<1>(a, chunk, chunk_end, panel);
   }
 }
 

@@ -9,6 +9,15 @@
 namespace packhorse {
 namespace {
 
+/// Bits N places down, or -N places up.
+template <class S, int N>
+typename S::I move_right(typename S::I v) {
+  if constexpr (N >= 0)
+    return S::template shift_right<N>(v);
+  else
+    return S::template shift_left<-N>(v);
+}
+
 /// Column vector j of a block of `Bits`-bit codes, 4 codes a lane; everything but `p` is a constant after unrolling.
 template <class S, int Bits, int J>
 typename S::I column(const uint8_t* p) {
@@ -22,20 +31,21 @@ typename S::I column(const uint8_t* p) {
     if constexpr (kLow == 4)
       w = S::and_bytes(S::template shift_right<4 * (J / 4)>(S::load_codes(p + 64 * (J % 4))), 15);
     if constexpr (kTwo) {
-      const I two = S::and_bytes(S::template shift_right<2 * (J / 2)>(S::load_codes(p + kLow * 64 + 64 * (J % 2))), 3);
-      w = kLow == 0 ? two : S::or_(w, S::template shift_left<kLow>(two));
+      const I two = move_right<S, 2 * (J / 2) - kLow>(S::load_codes(p + kLow * 64 + 64 * (J % 2)));
+      w = kLow == 0 ? S::and_bytes(two, 3) : S::or_bytes(w, two, 3 << kLow);
     }
     if constexpr (kOne) {
       constexpr int kShift = kLow + (kTwo ? 2 : 0);
-      const I one = S::and_bytes(S::template shift_right<J>(S::load_codes(p + kShift * 64)), 1);
-      w = kShift == 0 ? one : S::or_(w, S::template shift_left<kShift>(one));
+      const I one = move_right<S, J - kShift>(S::load_codes(p + kShift * 64));
+      w = kShift == 0 ? S::and_bytes(one, 1) : S::or_bytes(w, one, 1 << kShift);
     }
     return w;
   }
 }
 
+/// Inline always: a call would spill the sums of its caller's tile.
 template <class S, int Bits>
-void unpack_block(const uint8_t* p, typename S::I w[8]) {
+[[gnu::always_inline]] inline void unpack_block(const uint8_t* p, typename S::I w[8]) {
   w[0] = column<S, Bits, 0>(p), w[1] = column<S, Bits, 1>(p), w[2] = column<S, Bits, 2>(p),
   w[3] = column<S, Bits, 3>(p);
   w[4] = column<S, Bits, 4>(p), w[5] = column<S, Bits, 5>(p), w[6] = column<S, Bits, 6>(p),

@@ -49,7 +49,7 @@ typename S::F exp(typename S::F x) {
 
 /// One block of 32: q = round(x * inverse); `bad` is NaN when an element is not finite, else 0.
 template <class S>
-void quantize_block(const float* x, float inverse, int8_t* q, int32_t isum[2]) {
+void quantize_block(const float* x, float inverse, int8_t* q, int32_t isum[3]) {
   const typename S::F scale = S::set1(inverse);
   for (int i = 0; i < kBlockK; i += S::kLanes) S::store_i8(q + i, S::round(S::mul(S::load(x + i), scale)));
   for (int half = 0; half < 2; ++half) {
@@ -57,6 +57,7 @@ void quantize_block(const float* x, float inverse, int8_t* q, int32_t isum[2]) {
     for (int i = 0; i < 16; ++i) sum += q[half * 16 + i];
     isum[half] = sum;
   }
+  isum[2] = isum[0] + isum[1];
 }
 
 /// Largest magnitude of n floats (a multiple of 32), NaN when one is NaN or infinite.
@@ -82,13 +83,15 @@ constexpr float kSmallest = 1e-30f;  // below it a block counts as zero: 127 / a
 
 template <class S>
 void quantize_token_blocks(const QuantizeActArgs& a, int64_t m, const float* x) {
-  for (int64_t b = 0; b < a.stride / kBlockK; ++b) {
+  const int64_t n_blocks = a.stride / kBlockK;
+  for (int64_t b = 0; b < n_blocks; ++b) {
     const float amax = max_magnitude<S>(x + b * kBlockK, kBlockK);
-    ActBlock& block = a.blocks[m * (a.stride / kBlockK) + b];
+    const int64_t index = act_block_index(m, b, n_blocks);
+    ActBlock& block = a.blocks[index];
     const bool zero = amax < kSmallest;
     block.scale = zero ? 0.0f : amax / 127.0f;
-    quantize_block<S>(x + b * kBlockK, zero ? 0.0f : 127.0f / amax, a.q + m * a.stride + b * kBlockK, block.isum);
-    block.sum = block.scale * static_cast<float>(block.isum[0] + block.isum[1]);
+    quantize_block<S>(x + b * kBlockK, zero ? 0.0f : 127.0f / amax, a.q + index * kBlockK, block.isum);
+    block.sum = block.scale * static_cast<float>(block.isum[2]);
   }
 }
 
@@ -114,8 +117,8 @@ void quantize_whole_token(const QuantizeActArgs& a, int64_t m, float* x) {
   const bool zero = amax < kSmallest;
   a.token_max[m] = amax;
   for (int64_t b = 0; b < a.stride / kBlockK; ++b) {
-    quantize_block<S>(x + b * kBlockK, zero ? 0.0f : 127.0f / amax, a.q + m * a.stride + b * kBlockK,
-                      a.blocks[m * (a.stride / kBlockK) + b].isum);
+    const int64_t index = act_block_index(m, b, a.stride / kBlockK);
+    quantize_block<S>(x + b * kBlockK, zero ? 0.0f : 127.0f / amax, a.q + index * kBlockK, a.blocks[index].isum);
   }
 }
 

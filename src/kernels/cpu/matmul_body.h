@@ -101,14 +101,30 @@ struct TableCodes {
   static typename S::I dot(typename S::I acc, typename S::I w, typename S::I x) { return S::dot4_wide(acc, w, x); }
 };
 
+/// Grouped activations (act_block_index) of T consecutive tokens: 1, or whole groups from the first token of one on.
+template <class Element, int T>
+struct ActTile {
+  static constexpr int kGroups = T == 1 ? 1 : T / kActTokens;
+  const Element* groups[kGroups];
+
+  /// `size` elements a block.
+  ActTile(const Element* x, int64_t size, int64_t n_blocks, int64_t m0) {
+    for (int g = 0; g < kGroups; ++g) groups[g] = x + act_block_index(m0 + g * kActTokens, 0, n_blocks) * size;
+  }
+  const Element* at(int t, int64_t b, int64_t size) const {
+    return groups[t / kActTokens] + (b * kActTokens + t % kActTokens) * size;
+  }
+};
+
 /// Activations in int8 blocks of 32.
 template <class S, class Codes, class Scales, int T>
 void tile_int8(const MatmulArgs& a, const Codes& codes, const uint8_t* code, const uint8_t* scale, int64_t m0, int half,
                typename S::F (&acc)[T]) {
   constexpr int kSubs = Scales::kPerBlock, kVectors = 8 / kSubs;
   const int64_t n_blocks = a.weight.k_padded / kBlockK;
-  const int8_t* q = a.x.q + m0 * a.x.stride;
-  const ActBlock* blocks = a.x.blocks + m0 * n_blocks;
+  const ActTile<int8_t, T> x(a.x.q, kBlockK, n_blocks, m0);
+  const ActTile<ActBlock, T> blocks(a.x.blocks, 1, n_blocks, m0);
+  const typename S::I correction = S::set1_i32(-codes.correction);
   Scales scales(a.weight, scale, half);
   code += half * S::kLanes * 4;
   for (int t = 0; t < T; ++t) acc[t] = S::zero();
@@ -121,15 +137,15 @@ void tile_int8(const MatmulArgs& a, const Codes& codes, const uint8_t* code, con
     for (int i = 0; i < kSubs; ++i) s[i] = codes.adjust(s[i]);
 #pragma GCC unroll 16
     for (int t = 0; t < T; ++t) {
-      const int8_t* x = q + t * a.x.stride + b * kBlockK;
-      const ActBlock& block = blocks[t * n_blocks + b];
+      const int8_t* q = x.at(t, b, kBlockK);
+      const ActBlock& block = *blocks.at(t, b, 1);
 #pragma GCC unroll 2
       for (int i = 0; i < kSubs; ++i) {
-        const int32_t isum = kSubs == 1 ? block.isum[0] + block.isum[1] : block.isum[i];
-        typename S::I dot = S::set1_i32(-codes.correction * isum);
+        const int32_t isum = block.isum[kSubs == 1 ? 2 : i];
+        typename S::I dot = S::mul_i32(correction, S::set1_i32(isum));
 #pragma GCC unroll 8
         for (int j = 0; j < kVectors; ++j)
-          dot = Codes::dot(dot, w[i * kVectors + j], S::broadcast4(x + 4 * (i * kVectors + j)));
+          dot = Codes::dot(dot, w[i * kVectors + j], S::broadcast4(q + 4 * (i * kVectors + j)));
         acc[t] = S::fma(S::to_float(dot), S::mul(s[i], S::set1(block.scale)), acc[t]);
         if constexpr (Scales::kMin) {
           const float sum = kSubs == 1 ? block.sum : block.scale * static_cast<float>(isum);
@@ -158,9 +174,12 @@ void matmul_int8_token(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end
   using I = typename S::I;
   using F = typename S::F;
   const IntegerCodes<S, 8> codes(a.weight);
+  const I correction = S::set1_i32(-codes.correction);
   const int64_t n_blocks = a.weight.k_padded / kBlockK;
   for_tiles<S>(a, unit_begin, unit_end, [&]<int T>(int64_t m0, int64_t panel, int half) {
     const uint8_t* code = a.weight.codes + panel * a.weight.code_stride + half * S::kLanes * 4;
+    const ActTile<int8_t, T> x(a.x.q, kBlockK, n_blocks, m0);
+    const ActTile<ActBlock, T> blocks(a.x.blocks, 1, n_blocks, m0);
     I dot[T];
     F acc[T];
     for (int t = 0; t < T; ++t) dot[t] = S::set1_i32(0);
@@ -170,11 +189,10 @@ void matmul_int8_token(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end
       codes.unpack(code + b * 512, w);
 #pragma GCC unroll 16
       for (int t = 0; t < T; ++t) {
-        const ActBlock& block = a.x.blocks[(m0 + t) * n_blocks + b];
-        const int8_t* x = a.x.q + (m0 + t) * a.x.stride + b * kBlockK;
-        dot[t] = S::add_i32(dot[t], S::set1_i32(-codes.correction * (block.isum[0] + block.isum[1])));
+        const int8_t* q = x.at(t, b, kBlockK);
+        dot[t] = S::add_i32(dot[t], S::mul_i32(correction, S::set1_i32(blocks.at(t, b, 1)->isum[2])));
 #pragma GCC unroll 8
-        for (int j = 0; j < 8; ++j) dot[t] = codes.dot(dot[t], w[j], S::broadcast4(x + 4 * j));
+        for (int j = 0; j < 8; ++j) dot[t] = codes.dot(dot[t], w[j], S::broadcast4(q + 4 * j));
       }
     }
     const uint8_t* scale = a.weight.scales + panel * a.weight.scale_stride + half * S::kLanes * 4;

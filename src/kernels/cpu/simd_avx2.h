@@ -47,7 +47,9 @@ struct Avx2 {
   }
   static I and_bytes(I v, uint8_t mask) { return _mm256_and_si256(v, _mm256_set1_epi8(static_cast<char>(mask))); }
   static I or_(I a, I b) { return _mm256_or_si256(a, b); }
+  static I or_bytes(I a, I b, uint8_t mask) { return or_(a, and_bytes(b, mask)); }
   static I low_byte(I v) { return _mm256_and_si256(v, _mm256_set1_epi32(0xff)); }
+  static I mul_i32(I a, I b) { return _mm256_mullo_epi32(a, b); }
   static I add_i32(I a, I b) { return _mm256_add_epi32(a, b); }
   static I byte(I v, int i) { return low_byte(_mm256_srl_epi32(v, _mm_cvtsi32_si128(8 * i))); }
   static I load_table(const uint8_t table[16]) {

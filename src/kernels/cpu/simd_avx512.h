@@ -54,7 +54,12 @@ struct Avx512 {
   }
   static I and_bytes(I v, uint8_t mask) { return _mm512_and_si512(v, _mm512_set1_epi8(static_cast<char>(mask))); }
   static I or_(I a, I b) { return _mm512_or_si512(a, b); }
+  /// a | (b & mask), the mask in every byte.
+  static I or_bytes(I a, I b, uint8_t mask) {
+    return _mm512_ternarylogic_epi32(a, b, _mm512_set1_epi8(static_cast<char>(mask)), 0xf8);
+  }
   static I low_byte(I v) { return _mm512_and_si512(v, _mm512_set1_epi32(0xff)); }
+  static I mul_i32(I a, I b) { return _mm512_mullo_epi32(a, b); }
   static I add_i32(I a, I b) { return _mm512_add_epi32(a, b); }
   /// Byte i of every lane.
   static I byte(I v, int i) { return low_byte(_mm512_srl_epi32(v, _mm_cvtsi32_si128(8 * i))); }

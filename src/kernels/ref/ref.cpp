@@ -109,11 +109,13 @@ void matmul_int8(const MatmulArgs& a, int64_t begin, int64_t end) noexcept {
   for_outputs(a, begin, end, [&](const Row& row, int64_t m) {
     float y = 0;
     for (int64_t k = 0; k < w.k; k += piece) {
-      const ActBlock& block = a.x.blocks[m * (a.x.stride / kBlockK) + k / kBlockK];
+      const int64_t index = act_block_index(m, k / kBlockK, a.x.stride / kBlockK);
+      const ActBlock& block = a.x.blocks[index];
       int32_t dot = 0, isum = 0;
       for (int64_t i = k; i < std::min(k + piece, w.k); ++i) {
-        dot += row.integer(i) * a.x.q[m * a.x.stride + i];
-        isum += a.x.q[m * a.x.stride + i];
+        const int8_t q = a.x.q[index * kBlockK + i % kBlockK];
+        dot += row.integer(i) * q;
+        isum += q;
       }
       y = std::fma(static_cast<float>(dot), row.scale(k) * step * block.scale, y);
       if (row.has_min())
@@ -127,7 +129,10 @@ void matmul_int8_token(const MatmulArgs& a, int64_t begin, int64_t end) noexcept
   const WeightView& w = a.weight;
   for_outputs(a, begin, end, [&](const Row& row, int64_t m) {
     int32_t dot = 0;
-    for (int64_t k = 0; k < w.k; ++k) dot += row.integer(k) * a.x.q[m * a.x.stride + k];
+    for (int64_t k = 0; k < w.k; ++k) {
+      const int64_t index = act_block_index(m, k / kBlockK, a.x.stride / kBlockK);
+      dot += row.integer(k) * a.x.q[index * kBlockK + k % kBlockK];
+    }
     float y = static_cast<float>(dot) * (a.x.token_max[m] * row.scale(0)) * w.encoding.act.product;
     for (int32_t o = 0; o < a.x.n_outliers[m]; ++o) {
       const Outlier& outlier = a.x.outliers[m * a.x.stride + o];
@@ -150,6 +155,7 @@ void quantize(const float* x, float inverse, int8_t* q, ActBlock& block) {
     q[i] = static_cast<int8_t>(std::nearbyint(x[i] * inverse));
     block.isum[i / 16] += q[i];
   }
+  block.isum[2] = block.isum[0] + block.isum[1];
 }
 
 /// Largest magnitude; NaN when an element is not finite.
@@ -185,11 +191,12 @@ void quantize_act(const QuantizeActArgs& a, int64_t begin, int64_t end) noexcept
     if (a.token_max) a.token_max[m] = token_max;
     for (int64_t b = 0; b < n_blocks; ++b) {
       const float amax = a.token_max ? token_max : max_magnitude(x.data() + b * kBlockK, kBlockK);
-      ActBlock& block = a.blocks[m * n_blocks + b];
+      const int64_t index = act_block_index(m, b, n_blocks);
+      ActBlock& block = a.blocks[index];
       const bool zero = amax < 1e-30f;
       block.scale = zero ? 0.0f : amax / 127.0f;
-      quantize(x.data() + b * kBlockK, zero ? 0.0f : 127.0f / amax, a.q + m * a.stride + b * kBlockK, block);
-      block.sum = block.scale * static_cast<float>(block.isum[0] + block.isum[1]);
+      quantize(x.data() + b * kBlockK, zero ? 0.0f : 127.0f / amax, a.q + index * kBlockK, block);
+      block.sum = block.scale * static_cast<float>(block.isum[2]);
     }
   }
 }
