@@ -2,6 +2,7 @@
 // Recursive descent over the tokens of a template, with the precedences of Jinja 3:
 //   or < and < not < comparisons, in < + - < ~ < * / // % < ** < unary < filters and tests < calls and subscripts
 
+#include <algorithm>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -12,6 +13,22 @@
 #include "text/jinja/ast.h"
 
 namespace packhorse::jinja {
+
+/// Heights of nodes that may be missing; the largest of several.
+inline int height_of(const ExprPtr& node) { return node ? node->height : 0; }
+
+template <class Pairs>
+int second_height(const Pairs& pairs) {
+  int height = 0;
+  for (const auto& pair : pairs) height = std::max(height, height_of(pair.second));
+  return height;
+}
+
+inline int height_of(const std::vector<ExprPtr>& nodes) {
+  int height = 0;
+  for (const ExprPtr& node : nodes) height = std::max(height, height_of(node));
+  return height;
+}
 
 class Parser {
  public:
@@ -45,7 +62,7 @@ class Parser {
   Target single_target(bool with_attribute);
   std::vector<std::unique_ptr<FilterExpr>> filter_chain(bool starts_inline);
 
-  // parser_expressions.cpp
+  // parser_expressions.cpp: what operators join
   ExprPtr expression(bool with_conditional = true);
   ExprPtr tuple_or_expression(bool with_conditional = true);
   ExprPtr or_expression();
@@ -54,6 +71,8 @@ class Parser {
   ExprPtr comparison();
   ExprPtr binary(int level);
   ExprPtr unary(bool with_filters);
+
+  // parser_operands.cpp: literals, names, and what follows them
   ExprPtr primary();
   ExprPtr parenthesized();
   ExprPtr list_literal();
