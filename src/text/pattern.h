@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/regex.h"
 #include "text/unicode.h"
 
 namespace packhorse {
@@ -14,23 +16,17 @@ namespace packhorse {
 class MatchScratch {
  public:
   explicit MatchScratch(size_t text_bytes);
-  ~MatchScratch();
   MatchScratch(const MatchScratch&) = delete;
   MatchScratch& operator=(const MatchScratch&) = delete;
 
   /// Error{request} when a text has grown beyond what a normalizer may make of it.
   void check_grown(size_t text_bytes) const;
 
-  uint64_t steps_left;  // of backtracking
-  struct Regex;         // match data of the regular expression library
-  std::unique_ptr<Regex> regex;
+  uint64_t steps_left;                // of backtracking
+  std::optional<RegexScratch> regex;  // made when the first expression needs it
 
  private:
   size_t max_text_bytes_;
-};
-
-struct Span {
-  size_t begin = 0, end = 0;
 };
 
 class Pattern {

@@ -1,11 +1,8 @@
 // Split expressions without a scanner, on PCRE2.
 //
-// PCRE2 stops a match after a number of steps but does not tell how many it took. Each attempt therefore starts with a
+// It stops a match after a number of steps but does not tell how many it took. Each attempt therefore starts with a
 // small limit that grows when it is hit, and every attempt that hits it is charged to the text's budget: the total work
 // is bounded by the budget plus one small limit per piece.
-
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 
 #include <algorithm>
 
@@ -21,19 +18,6 @@ constexpr uint64_t kStepsPerByte = 64;
 constexpr uint64_t kFreeSteps = 1'000'000;
 constexpr uint64_t kFirstLimit = 512;
 constexpr size_t kMaxGrowth = 32;
-constexpr uint32_t kHeapKiB = 64 * 1024;
-constexpr size_t kMaxExpressionBytes = 16384;
-
-template <auto free>
-struct Deleter {
-  template <class T>
-  void operator()(T* p) const {
-    free(p);
-  }
-};
-using Code = std::unique_ptr<pcre2_code, Deleter<pcre2_code_free>>;
-using MatchData = std::unique_ptr<pcre2_match_data, Deleter<pcre2_match_data_free>>;
-using MatchContext = std::unique_ptr<pcre2_match_context, Deleter<pcre2_match_context_free>>;
 
 /// Oniguruma's \w, which has more than PCRE2's: marks, letter numbers, connectors, and the Latin-1 superscripts and
 /// fractions.
@@ -94,40 +78,10 @@ class Translator {
   bool in_class_ = false;
 };
 
-Code compile(std::string_view expression, const std::string& where) {
-  if (expression.size() > kMaxExpressionBytes) {
-    fail_model("{}: expression of {} bytes (limit {})", where, expression.size(), kMaxExpressionBytes);
-  }
-  const std::string translated = Translator(expression, where).run();
-  int error = 0;
-  size_t position = 0;
-  // Oniguruma's ^ and $ match at each line.
-  Code code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                          PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &position,
-                          nullptr));
-  if (!code) {
-    unsigned char message[160];
-    pcre2_get_error_message(error, message, sizeof message);
-    fail_model("{}: expression '{}': {} at byte {}", where, printable(expression),
-               reinterpret_cast<const char*>(message), position);
-  }
-  return code;
-}
-
 }  // namespace
-
-struct MatchScratch::Regex {
-  MatchData data{pcre2_match_data_create(1, nullptr)};
-  MatchContext context{pcre2_match_context_create(nullptr)};
-  Regex() {
-    if (!data || !context) fail(ErrorKind::resource, "out of memory");
-    pcre2_set_heap_limit(context.get(), kHeapKiB);
-  }
-};
 
 MatchScratch::MatchScratch(size_t text_bytes)
     : steps_left(kFreeSteps + kStepsPerByte * text_bytes), max_text_bytes_(kMaxGrowth * text_bytes + kMaxTokenBytes) {}
-MatchScratch::~MatchScratch() = default;
 
 void MatchScratch::check_grown(size_t text_bytes) const {
   if (text_bytes > max_text_bytes_) {
@@ -140,7 +94,7 @@ namespace {
 
 class Pcre final : public Pattern {
  public:
-  Pcre(Code code, std::string_view expression) : code_(std::move(code)), expression_(printable(expression)) {}
+  Pcre(Regex regex, std::string_view expression) : regex_(std::move(regex)), expression_(printable(expression)) {}
 
   bool next(std::string_view text, size_t from, MatchScratch& scratch, Span& match) const override {
     for (size_t i = from; i <= text.size(); i += i < text.size() ? decode_utf8(text.substr(i)).n_bytes : 1) {
@@ -151,33 +105,28 @@ class Pcre final : public Pattern {
 
  private:
   bool match_at(std::string_view text, size_t begin, MatchScratch& scratch, Span& match) const {
-    if (!scratch.regex) scratch.regex = std::make_unique<MatchScratch::Regex>();
-    auto& [data, context] = *scratch.regex;
+    if (!scratch.regex) scratch.regex.emplace();
     for (uint64_t limit = kFirstLimit;; limit *= 8) {
-      pcre2_set_match_limit(context.get(), static_cast<uint32_t>(std::min<uint64_t>(limit, UINT32_MAX)));
-      const int result = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), begin,
-                                     PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK, data.get(), context.get());
-      if (result == PCRE2_ERROR_NOMATCH) return false;
-      if (result >= 0) {
-        const size_t* offsets = pcre2_get_ovector_pointer(data.get());
-        match = {offsets[0], std::max(offsets[0], offsets[1])};  // \K could make a match that ends before it begins
-        return true;
-      }
-      if (result != PCRE2_ERROR_MATCHLIMIT || limit > scratch.steps_left) {
+      const auto steps = static_cast<uint32_t>(std::min<uint64_t>(limit, UINT32_MAX));
+      const Regex::Outcome outcome = regex_.match_at(text, begin, steps, *scratch.regex, match);
+      if (outcome != Regex::Outcome::too_costly) return outcome == Regex::Outcome::match;
+      if (limit > scratch.steps_left) {
         fail(ErrorKind::request, "the text exceeds what the tokenizer's expression '{}' may cost", expression_);
       }
       scratch.steps_left -= limit;
     }
   }
 
-  Code code_;
+  Regex regex_;
   std::string expression_;
 };
 
 }  // namespace
 
 std::unique_ptr<Pattern> make_pcre(std::string_view expression, const std::string& where) {
-  return std::make_unique<Pcre>(compile(expression, where), expression);
+  const std::string translated = Translator(expression, where).run();
+  // Oniguruma's ^ and $ match at each line.
+  return std::make_unique<Pcre>(Regex(translated, where, {.multiline = true, .shown = expression}), expression);
 }
 
 }  // namespace packhorse
