@@ -43,6 +43,16 @@ Encoding two_level(uint8_t bits, int16_t offset, uint32_t group, ScaleType scale
           .super_size = 256};
 }
 
+/// bf16 scales of 128 columns, with zero points if `zero`.
+Encoding group_128(uint8_t bits, bool zero) {
+  return {.element = Element::integer,
+          .bits = bits,
+          .offset = static_cast<int16_t>(zero ? 0 : 1 << (bits - 1)),
+          .grouping = {GroupKind::along_k, 128},
+          .scale = ScaleType::bf16,
+          .zero = zero ? ScaleType::u8 : ScaleType::none};
+}
+
 const NamedEncoding kEncodings[] = {
     {"f32", {}},
     {"f16", {.element = Element::f16, .bits = 16}},
@@ -52,6 +62,11 @@ const NamedEncoding kEncodings[] = {
     {"q5_0", grouped(5, 16)},
     {"q5_1", grouped(5, 0, ScaleType::f16)},
     {"q8_0", grouped(8, 128)},
+    {"int3_g128", group_128(3, false)},
+    {"int4_g128", group_128(4, false)},
+    {"int4_g128_zero", group_128(4, true)},
+    {"int8_g128", group_128(8, false)},
+    {"int8_g128_zero", group_128(8, true)},
     {"q2_k", two_level(2, 0, 16, ScaleType::u4, ScaleType::u4)},
     {"q3_k", two_level(3, 4, 16, ScaleType::i8, ScaleType::none)},
     {"q4_k", two_level(4, 0, 32, ScaleType::u8, ScaleType::u8)},
@@ -74,7 +89,8 @@ WeightPlan random_plan(const NamedEncoding& named, int64_t n, int64_t k) {
     std::minstd_rand random(static_cast<unsigned>(begin) + 1);
     const auto mask = static_cast<uint8_t>(is_float(e.element) ? 0x3f : (1u << e.bits) - 1);
     for (uint8_t& code : rows.codes) code = static_cast<uint8_t>(random() >> 8) & mask;
-    for (std::vector<float>* v : {&rows.scale, &rows.min, &rows.super_scale, &rows.super_min}) v->assign(v->size(), 1);
+    for (std::vector<float>* v : {&rows.scale, &rows.min, &rows.zero, &rows.super_scale, &rows.super_min})
+      v->assign(v->size(), 1);
   };
   return plan;
 }

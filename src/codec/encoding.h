@@ -1,11 +1,13 @@
 #pragma once
 // How a weight is encoded in memory, as a value that formats produce and kernels select on. Neither knows the other.
 //
-// An element is   value = (code - offset) * scale * factor + min   (integer codes; formats with a factor have no min)
+// An element is   value = (code - offset - zero) * scale * factor + min   (integer codes; a format has a factor, zero
+//                                                                          points or a min, or none of them)
 //           or    value = table[code] * scale                      (16-entry tables)
 //           or    the float itself                           (f32, f16, bf16)
-// with one scale (and min) per group. Two-level scales are products: scale = super_scale * sub_scale, and the same for
-// min; sub scales are small integers, super scales 16-bit floats. All products are rounded once to float32.
+// with one scale (and zero point, or min) per group. Two-level scales are products: scale = super_scale * sub_scale,
+// and the same for min; sub scales are small integers, super scales 16-bit floats. All products are rounded once to
+// float32.
 //
 // Included by instruction-set files: plain structs, no std containers, nothing that emits code.
 
@@ -57,7 +59,8 @@ struct Encoding {
   Grouping grouping = {};
   ScaleType scale = ScaleType::none;  // of a group; the sub scale when super_size > 0
   ScaleType min = ScaleType::none;
-  uint16_t super_size = 0;  // elements per super scale (and super min), stored as f16; 0 = one level
+  ScaleType zero = ScaleType::none;  // of a group beside the offset, u8: a whole number in 0..255; one level only
+  uint16_t super_size = 0;           // elements per super scale (and super min), stored as f16; 0 = one level
   ActScheme act = {};
   friend bool operator==(const Encoding&, const Encoding&) = default;
 };

@@ -34,6 +34,7 @@ void RowBlock::resize(const Encoding& encoding, int64_t begin, int64_t rows, int
   codes.resize(static_cast<size_t>(n_rows * k * element_bytes(encoding.element)));
   scale.resize(static_cast<size_t>(n_rows * n_groups));
   min.resize(encoding.min == ScaleType::none ? 0 : scale.size());
+  zero.resize(encoding.zero == ScaleType::none ? 0 : scale.size());
   super_scale.resize(static_cast<size_t>(n_rows * n_supers));
   super_min.resize(encoding.min == ScaleType::none ? 0 : super_scale.size());
 }
@@ -95,6 +96,10 @@ float group_min(const Encoding& encoding, const RowBlock& rows, int64_t r, int64
   return encoding.min == ScaleType::none ? 0.0f : two_level(encoding, rows, rows.min, rows.super_min, r, g);
 }
 
+float group_zero(const Encoding& encoding, const RowBlock& rows, int64_t r, int64_t g) {
+  return encoding.zero == ScaleType::none ? 0.0f : rows.zero[static_cast<size_t>(r * rows.n_groups + g)];
+}
+
 void decode_row(const Encoding& encoding, const RowBlock& rows, int64_t r, float* out) {
   const int64_t k = rows.k;
   const uint8_t* codes = rows.codes.data() + r * k * element_bytes(encoding.element);
@@ -113,13 +118,13 @@ void decode_row(const Encoding& encoding, const RowBlock& rows, int64_t r, float
   }
   for (int64_t g = 0; g < rows.n_groups; ++g) {
     const float scale = group_scale(encoding, rows, r, g);
-    const float min = group_min(encoding, rows, r, g);
+    const float min = group_min(encoding, rows, r, g), zero = group_zero(encoding, rows, r, g);
     const int64_t end = std::min(k, (g + 1) * rows.group_k);
     for (int64_t i = g * rows.group_k; i < end; ++i) {
       if (encoding.element == Element::table)
         out[i] = encoding.table->values[codes[i] & 15] * scale;
       else if (encoding.min == ScaleType::none)
-        out[i] = static_cast<float>(codes[i] - encoding.offset) * scale * encoding.factor;
+        out[i] = (static_cast<float>(codes[i] - encoding.offset) - zero) * scale * encoding.factor;
       else
         out[i] = std::fma(static_cast<float>(codes[i] - encoding.offset), scale, min);
     }
@@ -147,6 +152,7 @@ std::string describe(const Encoding& encoding) {
   }
   out += fmt::format(", {} scale", type_name(encoding.scale));
   if (encoding.min != ScaleType::none) out += fmt::format(" and {} min", type_name(encoding.min));
+  if (encoding.zero != ScaleType::none) out += fmt::format(" and {} zero point", type_name(encoding.zero));
   if (encoding.super_size) out += fmt::format(" times f16 per {}", encoding.super_size);
   if (encoding.act.code == ActScheme::Code::int8) out += ", int8 activations per token";
   return out;
@@ -155,8 +161,8 @@ std::string describe(const Encoding& encoding) {
 double bits_per_weight(const Encoding& encoding, int64_t k) {
   double bits = encoding.bits;
   const int64_t group = group_along_row(encoding.grouping, k);
-  if (group)
-    bits += static_cast<double>(type_bits(encoding.scale) + type_bits(encoding.min)) / static_cast<double>(group);
+  const int group_bits = type_bits(encoding.scale) + type_bits(encoding.min) + type_bits(encoding.zero);
+  if (group) bits += static_cast<double>(group_bits) / static_cast<double>(group);
   if (encoding.super_size) bits += (encoding.min == ScaleType::none ? 16.0 : 32.0) / encoding.super_size;
   return bits;
 }

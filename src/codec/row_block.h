@@ -20,6 +20,7 @@ struct RowBlock {
   std::vector<uint8_t> codes;  // [n_rows, k * element_bytes]
   std::vector<float> scale;    // [n_rows, n_groups]
   std::vector<float> min;      // [n_rows, n_groups] when encoding.min
+  std::vector<float> zero;     // [n_rows, n_groups] when encoding.zero
   std::vector<float> super_scale;  // [n_rows, n_supers]
   std::vector<float> super_min;    // [n_rows, n_supers] when encoding.min
 
@@ -30,9 +31,10 @@ struct RowBlock {
 /// Elements per scale within a row of K elements: K for `row`, size for `along_k`, gcd(K, size) for `flat`.
 int64_t group_along_row(const Grouping& grouping, int64_t k);
 
-/// Scale and min of group g of block row r as the product of both levels, one rounding each.
+/// Scale and min of group g of block row r as the product of both levels, one rounding each; its zero point.
 float group_scale(const Encoding& encoding, const RowBlock& rows, int64_t r, int64_t g);
 float group_min(const Encoding& encoding, const RowBlock& rows, int64_t r, int64_t g);
+float group_zero(const Encoding& encoding, const RowBlock& rows, int64_t r, int64_t g);
 
 /// Dequantizes block row r into out[k]: the definition of an encoding.
 void decode_row(const Encoding& encoding, const RowBlock& rows, int64_t r, float* out);

@@ -29,6 +29,7 @@ void copy_rows(const RowBlock& from, RowBlock& to, int64_t at) {
   put(from.codes, to.codes);
   put(from.scale, to.scale);
   put(from.min, to.min);
+  put(from.zero, to.zero);
   put(from.super_scale, to.super_scale);
   put(from.super_min, to.super_min);
 }

@@ -15,7 +15,7 @@ struct WeightPlan {
   std::string name;  // of the source, for messages
   Encoding encoding;
   int64_t n = 0, k = 0;
-  uint64_t source_bytes = 0;  // of the weight's tensors in the files, or of the target encoding when made in flight
+  uint64_t source_bytes = 0;  // of the weight's tensors in the files
   /// Fills `rows` with canonical rows [begin, begin + count).
   std::function<void(int64_t begin, int64_t count, RowBlock& rows)> read;
 };

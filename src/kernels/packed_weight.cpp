@@ -34,6 +34,17 @@ PageBuffer& PageBuffer::operator=(PageBuffer&& other) noexcept {
   return *this;
 }
 
+namespace {
+
+/// Share of the source in rows [0, row): rounded, but all of it in the end.
+uint64_t source_bytes_before(const WeightPlan& plan, int64_t row) {
+  if (row == plan.n) return plan.source_bytes;
+  return static_cast<uint64_t>(static_cast<double>(plan.source_bytes) / static_cast<double>(plan.n) *
+                               static_cast<double>(row));
+}
+
+}  // namespace
+
 PackedWeight::PackedWeight(const WeightPlan& plan, const KernelSelector& selector, ThreadPool& pool,
                            const Options& options) {
   Problem problem{.op = Op::matmul, .weight = plan.encoding, .fast = options.fast, .n = plan.n, .k = plan.k};
@@ -76,8 +87,7 @@ PackedWeight::PackedWeight(const WeightPlan& plan, const KernelSelector& selecto
       kernel_.kernel->pack(plan.encoding, rows, r, codes_.data() + u * layout_.code_bytes,
                            scales_.data() + u * layout_.scale_bytes);
     }
-    if (options.on_read)
-      options.on_read(plan.source_bytes / static_cast<uint64_t>(plan.n) * static_cast<uint64_t>(count));
+    if (options.on_read) options.on_read(source_bytes_before(plan, begin + count) - source_bytes_before(plan, begin));
   });
 }
 

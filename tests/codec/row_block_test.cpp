@@ -59,6 +59,27 @@ TEST(RowBlock, IntegersWithAScalePerGroup) {
   EXPECT_EQ(decoded(encoding, rows, 1), (std::vector<float>{-7, -6, -5, -4, -30, -20}));
 }
 
+TEST(RowBlock, ZeroPointsComeOffTheCodes) {
+  const Encoding encoding{.element = Element::integer,
+                          .bits = 4,
+                          .offset = 1,
+                          .grouping = {GroupKind::along_k, 4},
+                          .scale = ScaleType::bf16,
+                          .zero = ScaleType::u8};
+  RowBlock rows;
+  rows.resize(encoding, 0, 2, 6);
+  ASSERT_EQ(rows.zero.size(), 4u);
+  rows.codes = {0, 8, 9, 15, 7, 10, 1, 2, 3, 4, 5, 6};
+  rows.scale = {0.5f, 2, 1, 10};
+  rows.zero = {0, 3, 255, 15};
+  EXPECT_EQ(decoded(encoding, rows, 0), (std::vector<float>{-0.5f, 3.5f, 4, 7, 6, 12}));
+  EXPECT_EQ(decoded(encoding, rows, 1), (std::vector<float>{-255, -254, -253, -252, -110, -100}));
+  EXPECT_EQ(describe(encoding), "int4, groups of 4, bf16 scale and u8 zero point");
+  EXPECT_DOUBLE_EQ(bits_per_weight(encoding, 8), 4 + 6);
+  rows.resize({.element = Element::bf16, .bits = 16}, 0, 2, 100);
+  EXPECT_TRUE(rows.zero.empty());
+}
+
 TEST(RowBlock, ScaleTimesFactorRoundsTwice) {
   const Encoding encoding{.element = Element::integer,
                           .bits = 8,

@@ -42,6 +42,15 @@ Encoding two_level(uint8_t bits, int16_t offset, uint32_t group, ScaleType scale
 Encoding table(const CodeTable& codes, Grouping grouping) {
   return {.element = Element::table, .bits = 4, .table = &codes, .grouping = grouping, .scale = ScaleType::f32};
 }
+/// One level of scales of any kind, over groups of `size` columns, with zero points if `zero`.
+Encoding affine(uint8_t bits, ScaleType scale, bool zero, uint32_t size) {
+  return {.element = Element::integer,
+          .bits = bits,
+          .offset = static_cast<int16_t>(zero ? bits % 2 : 1 << (bits - 1)),
+          .grouping = {size ? GroupKind::along_k : GroupKind::row, size},
+          .scale = scale,
+          .zero = zero ? ScaleType::u8 : ScaleType::none};
+}
 Encoding row8(float threshold) {
   return {.element = Element::integer,
           .bits = 8,
@@ -70,6 +79,20 @@ const std::vector<NamedEncoding>& encodings() {
       {"nf4", table(kNf4, {GroupKind::flat, 64})},
       {"fp4_g32", table(kFp4, {GroupKind::along_k, 32})},
       {"nf4_g4096", table(kNf4, {GroupKind::flat, 4096})},
+      {"u1_f32", affine(1, ScaleType::f32, false, 64)},
+      {"u2_f16_zero", affine(2, ScaleType::f16, true, 32)},
+      {"u3_bf16", affine(3, ScaleType::bf16, false, 128)},
+      {"u4_bf16", affine(4, ScaleType::bf16, false, 128)},
+      {"u4_bf16_zero", affine(4, ScaleType::bf16, true, 64)},
+      {"u4_f16_zero", affine(4, ScaleType::f16, true, 128)},
+      {"u4_f32_zero_row", affine(4, ScaleType::f32, true, 0)},
+      {"u5_bf16_zero", affine(5, ScaleType::bf16, true, 64)},
+      {"u6_f32_zero", affine(6, ScaleType::f32, true, 96)},
+      {"u7_f16", affine(7, ScaleType::f16, false, 0)},
+      {"u8_bf16", affine(8, ScaleType::bf16, false, 128)},
+      {"u8_bf16_row", affine(8, ScaleType::bf16, false, 0)},
+      {"u8_bf16_zero", affine(8, ScaleType::bf16, true, 128)},
+      {"u8_f32_row", affine(8, ScaleType::f32, false, 0)},
       {"int8_row", row8(0)},
       {"int8_row_outliers", row8(2.5f)},
   };
@@ -110,12 +133,13 @@ WeightPlan random_plan(const Encoding& e, int64_t n, int64_t k, unsigned seed) {
           v = normal(random);
           break;
         default:
-          v = static_cast<float>(static_cast<int>(random() % 2048) - 1024) / 1024;  // exact in f16 and nearly in bf16
+          v = static_cast<float>(static_cast<int>(random() % 512) - 256) / 256;  // exact in f16 and bf16
       }
     }
   };
   fill(all->scale, e.scale);
   fill(all->min, e.min);
+  for (float& v : all->zero) v = static_cast<float>(random() % 256);
   fill(all->super_scale, ScaleType::f16);
   fill(all->super_min, ScaleType::f16);
   WeightPlan plan{.name = "random", .encoding = e, .n = n, .k = k, .read = {}};
@@ -126,7 +150,7 @@ WeightPlan random_plan(const Encoding& e, int64_t n, int64_t k, unsigned seed) {
       std::copy_n(from.begin() + begin * per_row, count * per_row, to.begin());
     };
     cut(all->codes, rows.codes), cut(all->scale, rows.scale), cut(all->min, rows.min);
-    cut(all->super_scale, rows.super_scale), cut(all->super_min, rows.super_min);
+    cut(all->zero, rows.zero), cut(all->super_scale, rows.super_scale), cut(all->super_min, rows.super_min);
   };
   return plan;
 }
@@ -308,10 +332,12 @@ TEST(MatmulTable, every_encoding_has_an_exact_and_unless_it_is_float_an_int8_row
 }
 
 // Groups that are no whole blocks of 32: K = 72 and flat groups of 64 leave 8 columns per scale.
-TEST(MatmulOddGroups, equal_ref_bit_for_bit) {
+class MatmulOddGroups : public ::testing::TestWithParam<NamedEncoding> {};
+
+TEST_P(MatmulOddGroups, equal_ref_bit_for_bit) {
   ThreadPool pool(1);
   for (const int64_t k : {72, 40, 36, 90}) {
-    const WeightPlan plan = random_plan(table(kNf4, {GroupKind::flat, 64}), 33, k, 5);
+    const WeightPlan plan = random_plan(GetParam().encoding, 33, k, 5);
     const Inputs in(9, k, 0, 3);
     const PackedWeight expected(plan, KernelSelector("ref"), pool, {});
     for (const KernelSet* set : kernel_sets()) {
@@ -323,6 +349,13 @@ TEST(MatmulOddGroups, equal_ref_bit_for_bit) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Encodings, MatmulOddGroups,
+                         ::testing::Values(NamedEncoding{"nf4_flat64", table(kNf4, {GroupKind::flat, 64})},
+                                           NamedEncoding{"u4_bf16_g24", affine(4, ScaleType::bf16, false, 24)},
+                                           NamedEncoding{"u3_f16_zero_g20", affine(3, ScaleType::f16, true, 20)},
+                                           NamedEncoding{"u8_f32_zero_g1", affine(8, ScaleType::f32, true, 1)}),
+                         [](const auto& test) { return std::string(test.param.name); });
 
 TEST(KernelSelector, unknown_and_missing_sets_are_resource_errors) {
   try {

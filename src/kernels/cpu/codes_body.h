@@ -52,31 +52,57 @@ template <class S, int Bits>
   w[7] = column<S, Bits, 7>(p);
 }
 
+/// The same for a width that is known at run time.
+template <class S>
+void unpack_block(int bits, const uint8_t* p, typename S::I w[8]) {
+  switch (bits) {
+    case 1:
+      return unpack_block<S, 1>(p, w);
+    case 2:
+      return unpack_block<S, 2>(p, w);
+    case 3:
+      return unpack_block<S, 3>(p, w);
+    case 4:
+      return unpack_block<S, 4>(p, w);
+    case 5:
+      return unpack_block<S, 5>(p, w);
+    case 6:
+      return unpack_block<S, 6>(p, w);
+    case 7:
+      return unpack_block<S, 7>(p, w);
+    default:
+      return unpack_block<S, 8>(p, w);
+  }
+}
+
+constexpr int scale_width(ScaleType type) { return type == ScaleType::f32 ? 4 : 2; }
+
+template <class S>
+typename S::F load_scale(ScaleType type, const uint8_t* p) {
+  if (type == ScaleType::f32) return S::load(reinterpret_cast<const float*>(p));
+  return type == ScaleType::f16 ? S::load_f16(p) : S::load_bf16(p);
+}
+
 /// Scales of one level: a group is one or more whole blocks of 32, or the whole row.
-template <class S, ScaleType Type, bool Min>
+template <class S, ScaleType Type, bool Min, bool Zero = false>
 struct GroupScales {
   static constexpr int kPerBlock = 1;
-  static constexpr bool kMin = Min;
-  static constexpr int kWidth = Type == ScaleType::f32 ? 4 : 2;
+  static constexpr bool kMin = Min, kZero = Zero;
+  static constexpr int kWidth = scale_width(Type);
   const uint8_t* p;
+  int lane;
   int64_t blocks_per_group, left = 0;
   typename S::F scale, min;
+  typename S::I zero;
 
   GroupScales(const WeightView& w, const uint8_t* scales, int half)
-      : p(scales + half * S::kLanes * kWidth), blocks_per_group((w.group_k + kBlockK - 1) / kBlockK) {}
-  static typename S::F read(const uint8_t* at) {
-    if constexpr (Type == ScaleType::f32)
-      return S::load(reinterpret_cast<const float*>(at));
-    else if constexpr (Type == ScaleType::f16)
-      return S::load_f16(at);
-    else
-      return S::load_bf16(at);
-  }
+      : p(scales), lane(half * S::kLanes), blocks_per_group((w.group_k + kBlockK - 1) / kBlockK) {}
   void next(typename S::F s[1], typename S::F m[1]) {
     if (left == 0) {
-      scale = read(p);
-      if constexpr (Min) min = read(p + 16 * kWidth);
-      p += 16 * kWidth * (Min ? 2 : 1);
+      scale = load_scale<S>(Type, p + lane * kWidth);
+      if constexpr (Min) min = load_scale<S>(Type, p + (16 + lane) * kWidth);
+      if constexpr (Zero) zero = S::load_u8_i32(p + 16 * kWidth + lane);
+      p += 16 * kWidth * (Min ? 2 : 1) + (Zero ? 16 : 0);
       left = blocks_per_group;
     }
     --left;
@@ -85,11 +111,43 @@ struct GroupScales {
   }
 };
 
+/// One level of any scale type, with zero points or without, known at run time.
+template <class S>
+struct AnyScales {
+  static constexpr int kPerBlock = 1;
+  static constexpr bool kMin = false, kZero = true;
+  const uint8_t* p;
+  int lane;
+  ScaleType type;
+  bool has_zero;
+  int64_t blocks_per_group, left = 0;
+  typename S::F scale;
+  typename S::I zero = S::set1_i32(0);
+
+  AnyScales(const WeightView& w, const uint8_t* scales, int half)
+      : p(scales),
+        lane(half * S::kLanes),
+        type(w.encoding.scale),
+        has_zero(w.encoding.zero != ScaleType::none),
+        blocks_per_group((w.group_k + kBlockK - 1) / kBlockK) {}
+  void next_group() {
+    const int width = scale_width(type);
+    scale = load_scale<S>(type, p + lane * width);
+    if (has_zero) zero = S::load_u8_i32(p + 16 * width + lane);
+    p += 16 * width + (has_zero ? 16 : 0);
+  }
+  void next(typename S::F s[1], typename S::F*) {
+    if (left == 0) next_group(), left = blocks_per_group;
+    --left;
+    s[0] = scale;
+  }
+};
+
 /// Two levels: an f16 scale (and min) per 256 columns times small integers per 16 or 32.
 template <class S, ScaleType Sub, int SubSize, bool Min>
 struct SuperScales {
   static constexpr int kPerBlock = kBlockK / SubSize;
-  static constexpr bool kMin = Min;
+  static constexpr bool kMin = Min, kZero = false;
   const uint8_t* p;
   int lane, block = 0;
   typename S::F super_scale, super_min;

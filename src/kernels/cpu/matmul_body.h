@@ -64,10 +64,20 @@ void for_tiles(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end, Tile t
   }
 }
 
+/// Cache lines of a block of codes: known at compile time, or at run time and at most kLines.
+template <int Lines>
+struct FixedLines {
+  static constexpr int kLines = Lines;
+  static constexpr int lines(const WeightView&) { return Lines; }
+};
+struct AnyLines {
+  static constexpr int kLines = 8;
+  static int lines(const WeightView& w) { return w.encoding.bits; }
+};
+
 /// Integer codes as unsigned bytes for dot products: what is subtracted from them, and how they are multiplied.
 template <class S, int Bits>
-struct IntegerCodes {
-  static constexpr int kBits = Bits;
+struct IntegerCodes : FixedLines<Bits> {
   int32_t correction;  // times the sum of the activations, taken off the dot product
   explicit IntegerCodes(const WeightView& w)
       : correction(Bits == 8 ? w.encoding.offset - 128 + S::kWideBias : w.encoding.offset) {}
@@ -81,10 +91,21 @@ struct IntegerCodes {
   }
 };
 
+/// The same for a width that is known at run time.
+template <class S>
+struct AnyIntegerCodes : AnyLines {
+  int bits;
+  int32_t correction;
+  explicit AnyIntegerCodes(const WeightView& w)
+      : bits(w.encoding.bits), correction(w.encoding.offset - 128 + S::kWideBias) {}
+  void unpack(const uint8_t* p, typename S::I w[8]) const { unpack_block<S>(bits, p, w); }
+  typename S::F adjust(typename S::F scale) const { return scale; }
+  static typename S::I dot(typename S::I acc, typename S::I w, typename S::I x) { return S::dot4_wide(acc, w, x); }
+};
+
 /// 4-bit table codes through the table's int8 approximation.
 template <class S>
-struct TableCodes {
-  static constexpr int kBits = 4;
+struct TableCodes : FixedLines<4> {
   int32_t correction = S::kWideBias;
   typename S::I table;
   typename S::F step;
@@ -124,17 +145,20 @@ void tile_int8(const MatmulArgs& a, const Codes& codes, const uint8_t* code, con
   const int64_t n_blocks = a.weight.k_padded / kBlockK;
   const ActTile<int8_t, T> x(a.x.q, kBlockK, n_blocks, m0);
   const ActTile<ActBlock, T> blocks(a.x.blocks, 1, n_blocks, m0);
-  const typename S::I correction = S::set1_i32(-codes.correction);
+  const int64_t block_bytes = 64 * Codes::lines(a.weight);
+  typename S::I correction = S::set1_i32(-codes.correction);
   Scales scales(a.weight, scale, half);
   code += half * S::kLanes * 4;
   for (int t = 0; t < T; ++t) acc[t] = S::zero();
   for (int64_t b = 0; b < n_blocks; ++b) {
     typename S::I w[8];
     typename S::F s[kSubs], m[kSubs];
-    prefetch<Codes::kBits>(code + b * 64 * Codes::kBits, m0);
-    codes.unpack(code + b * 64 * Codes::kBits, w);
+    const uint8_t* block_codes = code + b * block_bytes;
+    prefetch<Codes::kLines>(block_codes, m0);
+    codes.unpack(block_codes, w);
     scales.next(s, m);
     for (int i = 0; i < kSubs; ++i) s[i] = codes.adjust(s[i]);
+    if constexpr (Scales::kZero) correction = S::sub_i32(S::set1_i32(-codes.correction), scales.zero);
 #pragma GCC unroll 16
     for (int t = 0; t < T; ++t) {
       const int8_t* q = x.at(t, b, kBlockK);
@@ -216,8 +240,7 @@ void matmul_int8_token(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end
 // --- exact: dequantize a block to float32, then multiply ---
 
 template <class S, Element E>
-struct FloatBlock {
-  static constexpr int kLines = E == Element::f32 ? 32 : 16;  // cache lines of a block of codes
+struct FloatBlock : FixedLines<E == Element::f32 ? 32 : 16> {
   FloatBlock(const WeightView&, const uint8_t*, int) {}
   /// w[k] = column k of this half's rows.
   void decode(const WeightView&, const uint8_t* code, int64_t b, int half, typename S::F w[kBlockK]) {
@@ -254,8 +277,7 @@ void widen(const WeightView& w, typename S::I codes, typename S::F out[4]) {
 }
 
 template <class S, int Bits, bool Table, class Scales>
-struct CodedBlock {
-  static constexpr int kLines = Bits;
+struct CodedBlock : FixedLines<Bits> {
   Scales scales;
   CodedBlock(const WeightView& w, const uint8_t* scale, int half) : scales(w, scale, half) {}
   void decode(const WeightView& view, const uint8_t* code, int64_t b, int half, typename S::F w[kBlockK]) {
@@ -275,24 +297,33 @@ struct CodedBlock {
   }
 };
 
-/// Groups of any size, one scale each, at any column: looked up column by column.
-template <class S, int Bits, bool Table>
-struct OddGroupBlock {
-  static constexpr int kLines = Bits;
-  const uint8_t* scale;
-  OddGroupBlock(const WeightView&, const uint8_t* scales, int half) : scale(scales + half * S::kLanes * 4) {}
+/// Codes of any width or a table, in groups of any size: what has no block of its own.
+template <class S>
+struct AnyBlock : AnyLines {
+  AnyScales<S> scales;
+  int64_t columns = 0, left;  // columns before the next group, and of all groups that are still to come
+  AnyBlock(const WeightView& w, const uint8_t* scale, int half) : scales(w, scale, half), left(w.k) {}
   void decode(const WeightView& view, const uint8_t* code, int64_t b, int half, typename S::F w[kBlockK]) {
+    const int bits = view.encoding.bits;
     typename S::I c[8];
-    unpack_block<S, Bits>(code + b * 64 * Bits + half * S::kLanes * 4, c);
-    const int64_t last = (view.k - 1) / view.group_k;
+    unpack_block<S>(bits, code + b * 64 * bits + half * S::kLanes * 4, c);
     for (int j = 0; j < 8; ++j) {
-      widen<S, Table>(view, c[j], w + 4 * j);
-      for (int k = 4 * j; k < 4 * j + 4; ++k) {
-        int64_t g = (b * kBlockK + k) / view.group_k;
-        g = g < last ? g : last;  // padding columns
-        w[k] = S::mul(S::mul(w[k], S::load(reinterpret_cast<const float*>(scale + g * 64))),
-                      S::set1(view.encoding.factor));
+      if (view.encoding.element == Element::table)
+        widen<S, true>(view, c[j], w + 4 * j);
+      else
+        widen<S, false>(view, c[j], w + 4 * j);
+    }
+    for (int64_t k = 0; k < kBlockK;) {
+      if (columns == 0) {
+        columns = view.group_k < left ? view.group_k : left;
+        left -= columns;
+        if (columns == 0) break;  // padding, which activations meet with zeros
+        scales.next_group();
       }
+      const int64_t end = k + columns < kBlockK ? k + columns : kBlockK;
+      columns -= end - k;
+      const typename S::F zero = S::to_float(scales.zero), factor = S::set1(view.encoding.factor);
+      for (; k < end; ++k) w[k] = S::mul(S::mul(S::sub(w[k], zero), scales.scale), factor);
     }
   }
 };
@@ -306,7 +337,7 @@ void matmul_exact(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end) noe
     typename S::F acc[T], w[kBlockK];
     for (int t = 0; t < T; ++t) acc[t] = S::zero();
     for (int64_t b = 0; b < n_blocks; ++b) {
-      prefetch<Block::kLines>(code + b * 64 * Block::kLines, m0);
+      prefetch<Block::kLines>(code + b * 64 * Block::lines(a.weight), m0);
       block.decode(a.weight, code, b, half, w);
       const float* x = a.x.f32 + m0 * a.x.stride + b * kBlockK;
       for (int k = 0; k < kBlockK; ++k) {

@@ -27,7 +27,7 @@ int64_t scale_bytes(ScaleType type) {
   return 0;
 }
 int64_t pair_bytes(const Encoding& e) {
-  return e.scale == ScaleType::u4 ? 1 : scale_bytes(e.scale) + scale_bytes(e.min);
+  return e.scale == ScaleType::u4 ? 1 : scale_bytes(e.scale) + scale_bytes(e.min) + scale_bytes(e.zero);
 }
 
 void put_scale(ScaleType type, float value, uint8_t* at) {
@@ -73,12 +73,14 @@ void pack_scales(const Encoding& e, const RowBlock& rows, int64_t r, int64_t lan
         out += kPanelRows * 2;
       }
     }
-    const float scale = at(rows.scale, rows.n_groups, g), min = at(rows.min, rows.n_groups, g);
+    const float scale = at(rows.scale, rows.n_groups, g), min = at(rows.min, rows.n_groups, g),
+                zero = at(rows.zero, rows.n_groups, g);
     if (e.scale == ScaleType::u4) {
       out[lane] = static_cast<uint8_t>(static_cast<int>(scale) | static_cast<int>(min) << 4);
     } else {
       put_scale(e.scale, scale, out + lane * width);
       put_scale(e.min, min, out + kPanelRows * width + lane * min_width);
+      put_scale(e.zero, zero, out + kPanelRows * (width + min_width) + lane * scale_bytes(e.zero));
     }
     out += kPanelRows * pair_bytes(e);
   }
@@ -141,7 +143,7 @@ void pack_panel(const Encoding& e, const RowBlock& rows, int64_t first_row, uint
     const uint8_t* row = r < rows.n_rows ? rows.codes.data() + r * k * width : nullptr;
     for (int64_t b = 0; b < blocks; ++b) {
       const int64_t valid = row ? std::min(kBlockK, k - b * kBlockK) : 0;
-      const uint8_t* source = row + b * kBlockK * width;
+      const uint8_t* source = valid > 0 ? row + b * kBlockK * width : nullptr;
       if (valid < kBlockK) {
         std::memset(padded, is_float(e.element) ? 0 : zero_code(e), sizeof padded);
         if (valid > 0) std::memcpy(padded, source, static_cast<size_t>(valid * width));

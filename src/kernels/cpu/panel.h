@@ -9,8 +9,9 @@
 //   bits up plane of 1 bit (b = 1, 3, 5, 7)     1 vector; bit j belongs to column vector j
 // Float elements: f32 and f16 [32 columns][16 rows], bf16 [16 column pairs][16 rows][2 columns].
 //
-// Scales of a panel, one level: per group [16 scales][16 mins]; two levels: per super block [16 f16 scales][16 f16
-// mins], then per group [16 sub scales][16 sub mins], or one byte per row with both (u4: scale in the low nibble).
+// Scales of a panel, one level: per group [16 scales][16 mins or u8 zero points]; two levels: per super block [16 f16
+// scales][16 f16 mins], then per group [16 sub scales][16 sub mins], or one byte per row with both (u4: scale in the
+// low nibble).
 
 #include <cstdint>
 

@@ -14,7 +14,7 @@ namespace {
 struct Shape {
   Element element;
   int bits;
-  ScaleType scale = ScaleType::none, min = ScaleType::none;
+  ScaleType scale = ScaleType::none, min = ScaleType::none, zero = ScaleType::none;
   int sub_size = 0;  // columns per sub scale; 0 = one level
 };
 
@@ -23,7 +23,7 @@ const char* why_not_shape(const Problem& p) {
   const Encoding& e = p.weight;
   if (e.element != Want.element) return "another kind of element";
   if (!is_float(Want.element) && e.bits != Want.bits) return "another code width";
-  if (e.scale != Want.scale || e.min != Want.min) return "another scale type";
+  if (e.scale != Want.scale || e.min != Want.min || e.zero != Want.zero) return "another scale type";
   if ((e.super_size != 0) != (Want.sub_size != 0)) return "another number of scale levels";
   if (Want.sub_size && (e.super_size != 256 || e.grouping.size != Want.sub_size)) return "another group size";
   return nullptr;
@@ -41,13 +41,30 @@ constexpr int64_t group_of(const Problem& p) {
 }
 constexpr bool whole_blocks(const Problem& p) { return group_of(p) % kBlockK == 0 || group_of(p) >= p.k; }
 
-template <Shape Want>
-const char* why_not_int8(const Problem& p) {
+/// For rows that take the width, the scale type and the group size at run time.
+constexpr const char* why_not_any(const Problem& p) {
+  const Encoding& e = p.weight;
+  if (is_float(e.element)) return "another kind of element";
+  if (e.super_size != 0) return "another number of scale levels";
+  if (e.scale != ScaleType::f32 && e.scale != ScaleType::f16 && e.scale != ScaleType::bf16) return "another scale type";
+  if (e.zero != ScaleType::none && e.zero != ScaleType::u8) return "another zero point type";
+  return e.min == ScaleType::none ? nullptr : "a min";
+}
+/// What both kinds of int8 rows ask for beside the encoding.
+const char* why_not_int8_blocks(const Problem& p) {
   if (!p.fast) return "float activations are asked for";
   if (p.weight.act.code != ActScheme::Code::none) return "the format quantizes activations itself";
-  if (const char* reason = why_not_shape<Want>(p)) return reason;
-  if (Want.sub_size == 0 && !whole_blocks(p)) return "groups that are not whole blocks of 32";
+  if (p.weight.super_size == 0 && !whole_blocks(p)) return "groups that are not whole blocks of 32";
   return p.weight.factor == 1.0f ? nullptr : "a constant factor";
+}
+template <Shape Want>
+const char* why_not_int8(const Problem& p) {
+  if (const char* reason = why_not_shape<Want>(p)) return reason;
+  return why_not_int8_blocks(p);
+}
+const char* why_not_any_int8(const Problem& p) {
+  if (const char* reason = why_not_any(p)) return reason;
+  return p.weight.element == Element::integer ? why_not_int8_blocks(p) : "a table";
 }
 const char* why_not_int8_token(const Problem& p) {
   if (!p.fast) return "float activations are asked for";
@@ -90,12 +107,10 @@ constexpr Kernel exact_row(const char* name) {
           .pack = pack_panel,
           .decode_row = decode_row<S, Block>};
 }
-/// For groups of any size: takes more, costs more.
-template <class S, class Block, Shape Want>
-constexpr Kernel odd_row(const char* name) {
-  Kernel row = exact_row<S, Block, Want>(name);
-  row.cost = 30;
-  row.why_not = why_not_shape<Want>;
+/// The row with another cost and reason: takes more, costs more.
+constexpr Kernel any_row(Kernel row, const char* (*why_not)(const Problem&)) {
+  row.cost += 5;
+  row.why_not = why_not;
   return row;
 }
 
@@ -109,11 +124,11 @@ constexpr Kernel integer_exact(const char* name) {
   return exact_row<S, CodedBlock<S, Want.bits, false, Scales>, Want>(name);
 }
 
-constexpr Shape grouped(int bits, ScaleType scale, ScaleType min = ScaleType::none) {
-  return {Element::integer, bits, scale, min};
+constexpr Shape grouped(int bits, ScaleType scale, ScaleType min = ScaleType::none, ScaleType zero = ScaleType::none) {
+  return {Element::integer, bits, scale, min, zero};
 }
 constexpr Shape two_level(int bits, ScaleType scale, ScaleType min, int sub_size) {
-  return {Element::integer, bits, scale, min, sub_size};
+  return {Element::integer, bits, scale, min, ScaleType::none, sub_size};
 }
 constexpr Shape kTable{Element::table, 4, ScaleType::f32};
 constexpr Shape kRow8{Element::integer, 8, ScaleType::f32};
@@ -123,12 +138,19 @@ using F16 = GroupScales<S, ScaleType::f16, false>;
 template <class S>
 using F16Min = GroupScales<S, ScaleType::f16, true>;
 template <class S>
+using F16Zero = GroupScales<S, ScaleType::f16, false, true>;
+template <class S>
+using Bf16 = GroupScales<S, ScaleType::bf16, false>;
+template <class S>
+using Bf16Zero = GroupScales<S, ScaleType::bf16, false, true>;
+template <class S>
 using F32 = GroupScales<S, ScaleType::f32, false>;
 
-constexpr ScaleType kF16 = ScaleType::f16, kNone = ScaleType::none, kU8 = ScaleType::u8, kI8 = ScaleType::i8,
-                    kU4 = ScaleType::u4;
+constexpr ScaleType kF16 = ScaleType::f16, kBf16 = ScaleType::bf16, kNone = ScaleType::none, kU8 = ScaleType::u8,
+                    kI8 = ScaleType::i8, kU4 = ScaleType::u4;
 
-/// All rows over vector type S. Each encoding has an int8 row and an exact row.
+/// All rows over vector type S. The common encodings have an int8 row and an exact row of their own, the "any" rows
+/// take the others.
 template <class S>
 constexpr Kernel kRowsOf[] = {
     integer_int8<S, F16<S>, grouped(4, kF16)>("int8.u4.f16"),
@@ -141,7 +163,12 @@ constexpr Kernel kRowsOf[] = {
     integer_int8<S, SuperScales<S, kU8, 32, true>, two_level(4, kU8, kU8, 32)>("int8.u4.u8+min"),
     integer_int8<S, SuperScales<S, kU8, 32, true>, two_level(5, kU8, kU8, 32)>("int8.u5.u8+min"),
     integer_int8<S, SuperScales<S, kI8, 16, false>, two_level(6, kI8, kNone, 16)>("int8.u6.i8"),
+    integer_int8<S, F16Zero<S>, grouped(4, kF16, kNone, kU8)>("int8.u4.f16+zero"),
+    integer_int8<S, Bf16<S>, grouped(4, kBf16)>("int8.u4.bf16"),
+    integer_int8<S, Bf16Zero<S>, grouped(4, kBf16, kNone, kU8)>("int8.u4.bf16+zero"),
+    integer_int8<S, Bf16<S>, grouped(8, kBf16)>("int8.u8.bf16"),
     int8_row<S, TableCodes<S>, F32<S>, kTable>("int8.table4.f32"),
+    any_row(int8_row<S, AnyIntegerCodes<S>, AnyScales<S>, Shape{}>("int8.any"), why_not_any_int8),
     {.op = Op::matmul,
      .name = "int8.token.u8.f32",
      .cost = 10,
@@ -166,7 +193,7 @@ constexpr Kernel kRowsOf[] = {
     integer_exact<S, SuperScales<S, kI8, 16, false>, two_level(6, kI8, kNone, 16)>("f32.u6.i8"),
     integer_exact<S, F32<S>, kRow8>("f32.u8.f32"),
     exact_row<S, CodedBlock<S, 4, true, F32<S>>, kTable>("f32.table4.f32"),
-    odd_row<S, OddGroupBlock<S, 4, true>, kTable>("f32.table4.f32.odd"),
+    any_row(exact_row<S, AnyBlock<S>, Shape{}>("f32.any"), why_not_any),
 
     {.op = Op::quantize_act,
      .name = "quantize_act",

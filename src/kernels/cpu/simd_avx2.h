@@ -50,6 +50,7 @@ struct Avx2 {
   static I or_bytes(I a, I b, uint8_t mask) { return or_(a, and_bytes(b, mask)); }
   static I low_byte(I v) { return _mm256_and_si256(v, _mm256_set1_epi32(0xff)); }
   static I mul_i32(I a, I b) { return _mm256_mullo_epi32(a, b); }
+  static I sub_i32(I a, I b) { return _mm256_sub_epi32(a, b); }
   static I add_i32(I a, I b) { return _mm256_add_epi32(a, b); }
   static I byte(I v, int i) { return low_byte(_mm256_srl_epi32(v, _mm_cvtsi32_si128(8 * i))); }
   static I load_table(const uint8_t table[16]) {
@@ -95,6 +96,7 @@ struct Avx2 {
     const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(out), _mm256_extracti128_si256(out, 1));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), words);
   }
+  static I load_u8_i32(const uint8_t* p) { return bytes(p); }
   static F load_u8(const uint8_t* p) { return to_float(bytes(p)); }
   static F load_i8(const uint8_t* p) {
     return to_float(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));

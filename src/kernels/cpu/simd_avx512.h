@@ -60,6 +60,7 @@ struct Avx512 {
   }
   static I low_byte(I v) { return _mm512_and_si512(v, _mm512_set1_epi32(0xff)); }
   static I mul_i32(I a, I b) { return _mm512_mullo_epi32(a, b); }
+  static I sub_i32(I a, I b) { return _mm512_sub_epi32(a, b); }
   static I add_i32(I a, I b) { return _mm512_add_epi32(a, b); }
   /// Byte i of every lane.
   static I byte(I v, int i) { return low_byte(_mm512_srl_epi32(v, _mm_cvtsi32_si128(8 * i))); }
@@ -107,6 +108,7 @@ struct Avx512 {
     const I out = _mm512_mask_or_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), high, set1_i32(0x40));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(out));
   }
+  static I load_u8_i32(const uint8_t* p) { return bytes(p); }
   static F load_u8(const uint8_t* p) { return to_float(bytes(p)); }
   static F load_i8(const uint8_t* p) {
     return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));

@@ -13,21 +13,24 @@
 namespace packhorse {
 namespace {
 
-// --- packed form: one row per unit, codes as they come and both scale levels multiplied, [scales][mins] per row ---
+// --- packed form: one row per unit, codes as they come and both scale levels multiplied, [scales][mins][zeros] per row
+// ---
 
 UnitLayout layout(const Encoding& e, int64_t k) {
   const int64_t group = group_along_row(e.grouping, k);
   const int64_t n_groups = group ? (k + group - 1) / group : 0;
-  return {.rows_per_unit = 1, .code_bytes = k * element_bytes(e.element), .scale_bytes = n_groups * 2 * 4};
+  return {.rows_per_unit = 1, .code_bytes = k * element_bytes(e.element), .scale_bytes = n_groups * 3 * 4};
 }
 
 void pack(const Encoding& e, const RowBlock& rows, int64_t first_row, uint8_t* codes, uint8_t* scales) {
   const int64_t bytes = rows.k * element_bytes(e.element);
   std::memcpy(codes, rows.codes.data() + first_row * bytes, static_cast<size_t>(bytes));
   for (int64_t g = 0; g < rows.n_groups; ++g) {
-    const float scale = group_scale(e, rows, first_row, g), min = group_min(e, rows, first_row, g);
+    const float scale = group_scale(e, rows, first_row, g), min = group_min(e, rows, first_row, g),
+                zero = group_zero(e, rows, first_row, g);
     std::memcpy(scales + g * 4, &scale, 4);
     std::memcpy(scales + (rows.n_groups + g) * 4, &min, 4);
+    std::memcpy(scales + (2 * rows.n_groups + g) * 4, &zero, 4);
   }
 }
 
@@ -49,6 +52,7 @@ struct Row {
   }
   float scale(int64_t k) const { return at(k / w.group_k); }
   float min(int64_t k) const { return at(n_groups + k / w.group_k); }
+  float zero(int64_t k) const { return at(2 * n_groups + k / w.group_k); }
   bool has_min() const { return w.encoding.min != ScaleType::none; }
 
   float value(int64_t k) const {
@@ -64,11 +68,12 @@ struct Row {
       return e.element == Element::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
     }
     if (e.element == Element::table) return e.table->values[codes[k]] * scale(k);
-    const auto code = static_cast<float>(codes[k] - e.offset);
+    const float code = static_cast<float>(codes[k] - e.offset) - zero(k);
     return has_min() ? std::fma(code, scale(k), min(k)) : code * scale(k) * e.factor;
   }
   int32_t integer(int64_t k) const {
-    return w.encoding.element == Element::table ? w.encoding.table->approx[codes[k]] : codes[k] - w.encoding.offset;
+    if (w.encoding.element == Element::table) return w.encoding.table->approx[codes[k]];
+    return codes[k] - w.encoding.offset - static_cast<int32_t>(zero(k));
   }
 };
 
