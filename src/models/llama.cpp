@@ -10,14 +10,35 @@
 namespace packhorse {
 namespace {
 
-constexpr int64_t kMaxLayers = 1024, kMaxWidth = 1 << 20, kMaxHeads = 1 << 14, kMaxVocab = 1 << 24,
-                  kMaxPositions = int64_t{1} << 31;
+constexpr int64_t kMaxLayers = 1024, kMaxWidth = 1 << 20, kMaxHeads = 1 << 14, kMaxHeadDim = 4096,
+                  kMaxExperts = 1 << 16, kMaxVocab = 1 << 24, kMaxPositions = int64_t{1} << 31;
 
 struct Sizes {
   int64_t layers, hidden, intermediate, heads, kv_heads, head_dim, vocab, max_positions;
   double eps;
   bool tied;
 };
+
+void refuse_experts(const Config& c) {
+  const int64_t experts = c.size_or("num_local_experts", 0, kMaxExperts, 0);
+  const int64_t used = c.size_or("num_experts_per_tok", 0, kMaxExperts, experts);
+  if (used > experts)
+    c.reject("num_experts_per_tok", "more than there are experts (got {}, experts {})", used, experts);
+  if (experts > 0) c.reject("num_local_experts", "mixtures of experts are not supported yet (got {})", experts);
+}
+
+int64_t read_head_dim(const Config& c, const Sizes& s) {
+  const bool given = c.has("head_dim");
+  if (!given && s.hidden % s.heads != 0) {
+    c.reject("hidden_size", "not divisible by the number of heads (got {}, heads {})", s.hidden, s.heads);
+  }
+  const int64_t head_dim = c.size_or("head_dim", 2, kMaxHeadDim, s.hidden / s.heads);
+  if (head_dim % 2 != 0 || head_dim > kMaxHeadDim) {
+    c.reject(given ? "head_dim" : "num_attention_heads", "head size is not an even number up to {} (got {})",
+             kMaxHeadDim, head_dim);
+  }
+  return head_dim;
+}
 
 Sizes read_sizes(const Config& c, const Loader& loader) {
   Sizes s{};
@@ -29,10 +50,7 @@ Sizes read_sizes(const Config& c, const Loader& loader) {
   if (s.heads % s.kv_heads != 0) {
     c.reject("num_key_value_heads", "not a divisor of the number of heads (got {}, heads {})", s.kv_heads, s.heads);
   }
-  if (!c.has("head_dim") && s.hidden % s.heads != 0) {
-    c.reject("hidden_size", "not divisible by the number of heads (got {}, heads {})", s.hidden, s.heads);
-  }
-  s.head_dim = c.size_or("head_dim", 2, 4096, s.hidden / s.heads);
+  s.head_dim = read_head_dim(c, s);
   s.vocab = c.has("vocab_size") ? c.size("vocab_size", 1, kMaxVocab) : loader.vocab_rows();
   s.max_positions = c.size("max_position_embeddings", 1, kMaxPositions);
   s.eps = c.number_or("rms_norm_eps", 0, 1, 1e-6);
@@ -40,6 +58,7 @@ Sizes read_sizes(const Config& c, const Loader& loader) {
   const std::string act = c.text_or("hidden_act", "silu");
   if (act != "silu" && act != "swish")
     c.reject("hidden_act", "activation '{}' is not supported (silu)", printable(act));
+  refuse_experts(c);
   return s;
 }
 
@@ -79,20 +98,26 @@ struct Block {
 
 class Llama final : public Model {
  public:
-  Llama(const Config& config, const Sizes& s, Loader& loader)
+  Llama(const Config& config, const Sizes& s, const WindowOfLayer& window, Loader& loader)
       : sizes_(s),
         spec_{.n_kv_heads = s.kv_heads, .head_dim = s.head_dim, .dtype = loader.options().kv_dtype},
         rope_(config, config.size_or("rotary_dim", 2, s.head_dim, s.head_dim),
               loader.options().max_model_len ? loader.options().max_model_len : s.max_positions,
               loader.rope_divisors()) {
     const Scope root = loader.root();
-    const AttentionShape shape{.n_heads = s.heads,
-                               .n_kv_heads = s.kv_heads,
-                               .head_dim = s.head_dim,
-                               .scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim))};
+    AttentionShape shape{.n_heads = s.heads,
+                         .n_kv_heads = s.kv_heads,
+                         .head_dim = s.head_dim,
+                         .scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim))};
     embed_ = loader.embedding(root / "model" / "embed_tokens", s.vocab, s.hidden);
-    for (int64_t layer = 0; layer < s.layers; ++layer)
+    for (int64_t layer = 0; layer < s.layers; ++layer) {
+      shape.window = window ? window(layer) : 0;
       blocks_.emplace_back(root / "model" / "layers" / layer, s, shape, layer);
+    }
+    if (const Scope next = root / "model" / "layers" / s.layers / "input_layernorm"; loader.has(next)) {
+      config.reject("num_hidden_layers", "the checkpoint has more layers than that (got {}, found {})", s.layers,
+                    loader.where(next));
+    }
     norm_ = loader.rms_norm(root / "model" / "norm", s.hidden, s.eps);
     head_ = loader.head(root / "lm_head", embed_, s.tied);
   }
@@ -116,7 +141,7 @@ class Llama final : public Model {
   int64_t max_positions() const override { return sizes_.max_positions; }
 
   void visit_weights(const WeightVisitor& visit) const override {
-    visit({embed_.module(), 0, embed_.table().n()}, embed_.table());
+    visit({embed_.module(), 0, embed_.table().n(), true}, embed_.table());
     for (const Block& block : blocks_) {
       for (const Linear* linear : {&block.qkv, &block.o, &block.gate_up, &block.down}) linear->visit(visit);
     }
@@ -137,9 +162,11 @@ constexpr std::string_view kArchitectures[] = {"LlamaForCausalLM"};
 
 }  // namespace
 
-std::unique_ptr<Model> build_llama(const Config& config, Loader& loader) {
-  return std::make_unique<Llama>(config, read_sizes(config, loader), loader);
+std::unique_ptr<Model> build_llama(const Config& config, Loader& loader, const WindowOfLayer& window) {
+  return std::make_unique<Llama>(config, read_sizes(config, loader), window, loader);
 }
+
+int64_t read_window(const Config& config) { return config.size_or("sliding_window", 1, kMaxPositions, 0); }
 
 extern const Arch kLlama{
     .name = "llama",

@@ -33,16 +33,20 @@ constexpr ConfigKey kKeys[] = {
     {"rope_theta", "rope.freq_base"},
     {"rotary_dim", "rope.dimension_count"},
     {"vocab_size", "vocab_size"},
+    {"num_local_experts", "expert_count"},
+    {"num_experts_per_tok", "expert_used_count"},
 };
+
+/// What a kind of container calls an architecture; nothing where GGUF has no name for it.
+std::span<const std::string_view> names_of(const Arch& arch, bool gguf) {
+  if (!gguf) return arch.hf_architectures;
+  return {&arch.gguf.architecture, arch.gguf.architecture.empty() ? 0u : 1u};
+}
 
 std::string known(std::span<const Arch* const> architectures, bool gguf) {
   std::string names;
   for (const Arch* arch : architectures) {
-    if (gguf)
-      names += (names.empty() ? "" : ", ") + std::string(arch->gguf.architecture);
-    else
-      for (const std::string_view name : arch->hf_architectures)
-        names += (names.empty() ? "" : ", ") + std::string(name);
+    for (const std::string_view name : names_of(*arch, gguf)) names += (names.empty() ? "" : ", ") + std::string(name);
   }
   return names;
 }
@@ -61,13 +65,12 @@ const Arch& find_arch(std::span<const Arch* const> architectures, const Checkpoi
     fail_model("{}: {}: missing (supported: {})", printable(view.path), where, known(architectures, gguf));
   const Json name = gguf ? *found : found->is_array() && !found->empty() ? (*found)[0] : Json();
   if (!name.is_string())
-    fail_model("{}: {}: expected a name (got {}; supported: {})", printable(view.path), where, printable(found->dump()),
+    fail_model("{}: {}: expected a name (got {}; supported: {})", printable(view.path), where, preview(*found),
                known(architectures, gguf));
   const auto text = name.get<std::string>();
   for (const Arch* arch : architectures) {
-    if (gguf ? arch->gguf.architecture == text
-             : std::ranges::find(arch->hf_architectures, text) != arch->hf_architectures.end())
-      return *arch;
+    const auto names = names_of(*arch, gguf);
+    if (std::ranges::find(names, text) != names.end()) return *arch;
   }
   fail_model("{}: {}: '{}' is not supported (supported: {})", printable(view.path), where, printable(text),
              known(architectures, gguf));

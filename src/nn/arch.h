@@ -19,7 +19,7 @@ struct ModuleName {
   std::string_view gguf;  // "blk.{}.attn_q"
 };
 
-/// How GGUF files of an architecture differ from Hugging Face's.
+/// How GGUF files of an architecture differ from Hugging Face's; empty where they have no name of their own for it.
 struct GgufMap {
   std::string_view architecture;  // general.architecture
   std::span<const ModuleName> modules;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "codec/widen.h"
+#include "formats/source.h"
 
 namespace packhorse {
 namespace {
@@ -33,38 +34,71 @@ int64_t interleaved_row(int64_t r, int64_t head_dim) {
   return head + (i < half ? 2 * i : 2 * (i - half) + 1);
 }
 
+uint64_t tensor_bytes(const CheckpointView& view) {
+  uint64_t n_bytes = 0;
+  for (const auto& [name, tensor] : view.tensors) n_bytes += tensor.n_bytes;
+  return n_bytes;
+}
+
 }  // namespace
 
 Loader::Loader(const CheckpointView& view, const Arch& arch, const KernelSelector& selector, ThreadPool& pool,
                LoadOptions options)
-    : view_(view), arch_(arch), selector_(selector), pool_(pool), options_(std::move(options)), kernels_(selector) {
-  for (const auto& [name, tensor] : view_.tensors) bytes_total_ += tensor.n_bytes;
-}
-
-void Loader::finish_progress() const {
-  if (options_.on_progress) options_.on_progress(bytes_total_, bytes_total_);
-}
+    : view_(view),
+      arch_(arch),
+      selector_(selector),
+      pool_(pool),
+      options_(std::move(options)),
+      kernels_(selector),
+      progress_(options_.on_progress, tensor_bytes(view)) {}
 
 std::string Loader::source_name(std::string_view path) const {
   return view_.is_gguf() ? gguf_name(arch_.gguf.modules, path) : std::string(path);
 }
 
-Module Loader::describe(std::string_view path, int64_t n, int64_t k, int64_t rotary_heads) const {
+void Loader::expect(std::string source) { expected_.insert(std::move(source)); }
+
+std::vector<std::string> Loader::unused_tensors() const {
+  // Checkpoints of the first Llama hold its rotary frequencies, which are computed here.
+  const auto is_used = [this](const std::string& name) {
+    if (name.ends_with(".rotary_emb.inv_freq")) return true;
+    for (size_t dot = name.find('.'); dot != name.npos; dot = name.find('.', dot + 1)) {
+      if (expected_.contains(std::string_view(name).substr(0, dot))) return true;
+    }
+    return false;
+  };
+  std::vector<std::string> unused;
+  for (const auto& [name, tensor] : view_.tensors) {
+    if (!is_used(name)) unused.push_back(view_.describe(name));
+  }
+  return unused;
+}
+
+Module Loader::describe(std::string_view path, int64_t n, int64_t k, int64_t rotary_heads) {
   Module module{.name = std::string(path), .source = source_name(path), .n = n, .k = k, .source_row = {}};
+  expect(module.source);
   if (view_.is_gguf() && arch_.gguf.interleaved_rope && rotary_heads > 0) {
     module.source_row = [head_dim = n / rotary_heads](int64_t r) { return interleaved_row(r, head_dim); };
   }
   return module;
 }
 
-bool Loader::has(const Scope& module) const { return view_.find(source_name(module.path()) + ".weight") != nullptr; }
+bool Loader::has(const Scope& module) const {
+  const std::string source = source_name(module.path());
+  return has_weight(view_, {.name = module.path(), .source = source, .n = 0, .k = 0, .source_row = {}}) ||
+         view_.find(source + ".weight");
+}
+
+std::string Loader::where(const Scope& module) const { return view_.describe(source_name(module.path()) + ".weight"); }
 
 std::vector<float> Loader::vector(const std::string& name, int64_t n) {
-  const TensorInfo& tensor = view_.at(name);
+  const TensorInfo* found = view_.find(name);
+  if (!found) fail_model("{}: missing tensor '{}' (expected [{}])", printable(view_.path), printable(name), n);
+  const TensorInfo& tensor = *found;
   if (!is_plain_float(tensor.dtype))
     fail_model("{}: dtype {} where F32, F16 or BF16 is needed", view_.describe(name), info(tensor.dtype).name);
   if (tensor.n_elements() != static_cast<uint64_t>(n)) {
-    fail_model("{}: {} elements where the config asks for {}", view_.describe(name), tensor.n_elements(), n);
+    fail_model("{}: shape does not fit the model (got {}, expected [{}])", view_.describe(name), shape_text(tensor), n);
   }
   const std::vector<std::byte> bytes = view_.read_all(tensor);
   std::vector<float> out(static_cast<size_t>(n));
@@ -77,11 +111,9 @@ std::vector<float> Loader::vector(const std::string& name, int64_t n) {
 
 std::unique_ptr<PackedWeight> Loader::pack(const WeightPlan& plan) {
   const bool scheme = options_.format_act && plan.encoding.act.code != ActScheme::Code::none;
-  PackedWeight::Options how{.fast = options_.fast || scheme, .on_read = {}};
-  auto packed = std::make_unique<PackedWeight>(plan, selector_, pool_, how);
-  bytes_done_ += plan.source_bytes;
-  if (options_.on_progress) options_.on_progress(std::min(bytes_done_.load(), bytes_total_), bytes_total_);
-  return packed;
+  const PackedWeight::Options how{.fast = options_.fast || scheme,
+                                  .on_read = [this](uint64_t n_bytes) { progress_.add(n_bytes); }};
+  return std::make_unique<PackedWeight>(plan, selector_, pool_, how);
 }
 
 Linear Loader::linear(const std::vector<Module>& modules, bool quantize) {
@@ -140,10 +172,11 @@ Embedding Loader::embedding(const Scope& module, int64_t vocab_size, int64_t k) 
 
 Linear Loader::head(const Scope& module, const Embedding& embedding, bool tied) {
   const PackedWeight& table = embedding.table();
+  expect(source_name(module.path()));  // a tied head may be there too
   if (!tied && has(module)) return linear({describe(module.path(), table.n(), table.k(), 0)}, false);
   if (!tied && !view_.is_gguf())
-    fail_model("{}: missing tensor '{}.weight' (the config does not tie it to the embedding)", view_.path,
-               module.path());
+    fail_model("{}: missing tensor '{}.weight' (expected [{}, {}]; the config does not tie it to the embedding)",
+               printable(view_.path), module.path(), table.n(), table.k());
   std::vector<LinearPart> parts(1);
   parts[0].weight = &table;
   parts[0].modules = {{module.path(), 0, table.n()}};
@@ -151,18 +184,23 @@ Linear Loader::head(const Scope& module, const Embedding& embedding, bool tied) 
 }
 
 RmsNorm Loader::rms_norm(const Scope& module, int64_t n, double eps) {
-  return {vector(source_name(module.path()) + ".weight", n), static_cast<float>(eps), kernels_};
+  const std::string source = source_name(module.path());
+  expect(source);
+  return {vector(source + ".weight", n), static_cast<float>(eps), kernels_};
 }
 
 int64_t Loader::vocab_rows() const {
   const std::string name = source_name("model.embed_tokens") + ".weight";
   const TensorInfo& tensor = view_.at(name);
-  if (tensor.shape.size() != 2 || tensor.shape[0] > INT32_MAX)
-    fail_model("{}: not a matrix with a row per token", view_.describe(name));
+  if (tensor.shape.size() != 2 || tensor.shape[0] > INT32_MAX) {
+    fail_model("{}: not a matrix with a row per token (got {}, limit {} rows)", view_.describe(name),
+               shape_text(tensor), INT32_MAX);
+  }
   return static_cast<int64_t>(tensor.shape[0]);
 }
 
 std::vector<float> Loader::rope_divisors() {
+  if (view_.is_gguf()) expect("rope_freqs");
   const TensorInfo* tensor = view_.is_gguf() ? view_.find("rope_freqs.weight") : nullptr;
   return tensor ? vector("rope_freqs.weight", static_cast<int64_t>(tensor->n_elements())) : std::vector<float>{};
 }

@@ -1,10 +1,8 @@
 #pragma once
 // Builds layers from a checkpoint: names to plans, plans to packed weights.
 
-#include <atomic>
-#include <functional>
 #include <initializer_list>
-#include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +10,7 @@
 #include "formats/format.h"
 #include "nn/arch.h"
 #include "nn/linear.h"
+#include "nn/load_progress.h"
 
 namespace packhorse {
 
@@ -21,8 +20,8 @@ struct LoadOptions {
   bool fast = true;         // int8 activations where a kernel has them; false = exact float32
   bool format_act = false;  // with fast = false: still quantize activations where the format itself does (tests)
   KvDType kv_dtype = KvDType::f16;
-  int64_t max_model_len = 0;                                       // 0 = the model's own limit
-  std::function<void(uint64_t done, uint64_t total)> on_progress;  // source bytes, from the loading thread
+  int64_t max_model_len = 0;         // 0 = the model's own limit
+  LoadProgress::Report on_progress;  // may be empty
 };
 
 /// A place in the module tree: `loader / "model" / "layers" / 3`.
@@ -53,8 +52,9 @@ class Loader {
   Loader(const CheckpointView& view, const Arch& arch, const KernelSelector& selector, ThreadPool& pool,
          LoadOptions options);
 
-  /// Reports the end: tensors that no layer asked for count as read.
-  void finish_progress() const;
+  void finish_progress() const { progress_.finish(); }
+  /// Tensors of modules that no layer asked for, as "file: tensor 'name'".
+  std::vector<std::string> unused_tensors() const;
 
   Scope root() { return {*this, ""}; }
   const LoadOptions& options() const { return options_; }
@@ -62,6 +62,8 @@ class Loader {
   const CommonKernels& kernels() const { return kernels_; }
 
   bool has(const Scope& module) const;
+  /// "m.gguf: tensor 'blk.0.attn_q.weight'": for messages about a module's weight.
+  std::string where(const Scope& module) const;
   /// Modules below `parent` that read the same input [k]; each finds its bias by itself. Column and row say how tensor
   /// parallelism will cut them.
   Linear column(const Scope& parent, std::initializer_list<Output> outputs, int64_t k);
@@ -76,8 +78,10 @@ class Loader {
   std::vector<float> rope_divisors();
 
  private:
-  Module describe(std::string_view path, int64_t n, int64_t k, int64_t rotary_heads) const;
+  Module describe(std::string_view path, int64_t n, int64_t k, int64_t rotary_heads);
   std::string source_name(std::string_view path) const;
+  /// Notes that the tensors below this source name ("blk.0.attn_q") are those of a layer.
+  void expect(std::string source);
   /// A vector of floats by full source name ("blk.0.attn_norm.weight").
   std::vector<float> vector(const std::string& name, int64_t n);
   std::unique_ptr<PackedWeight> pack(const WeightPlan& plan);
@@ -89,8 +93,8 @@ class Loader {
   ThreadPool& pool_;
   LoadOptions options_;
   CommonKernels kernels_;
-  std::atomic<uint64_t> bytes_done_{0};
-  uint64_t bytes_total_ = 0;
+  std::set<std::string, std::less<>> expected_;  // source names of modules
+  LoadProgress progress_;
 };
 
 }  // namespace packhorse
