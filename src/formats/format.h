@@ -67,6 +67,9 @@ struct QuantizationPlan {
 /// a float checkpoint it means in flight. Throws Error{usage, model}.
 QuantizationPlan plan_quantization(const CheckpointView& view, const QuantizationRequest& request);
 
+/// Whether the checkpoint holds this module's weight in some dialect.
+bool has_weight(const CheckpointView& view, const Module& module);
+
 /// Plan of one weight in whatever dialect its tensors are. `quantize` says whether an in-flight method applies to it
 /// (linear layers: yes, embeddings and heads: no). The view must outlive the plan. Throws Error{model} when no dialect
 /// claims it.

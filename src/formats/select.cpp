@@ -8,7 +8,8 @@
 namespace packhorse {
 namespace {
 
-/// Methods that some release of vLLM accepted and that have no row in the table yet, and the tools' own names for some.
+/// Methods that some release of vLLM accepted, and the tools' own names for some: "not supported yet" until a row of
+/// the table has the name.
 constexpr std::string_view kKnownMethods[] = {
     "aqlm",
     "auto-round",
@@ -210,6 +211,10 @@ QuantizationPlan plan_quantization(const CheckpointView& view, const Quantizatio
   return {nullptr, nullptr, "none"};
 }
 
+bool has_weight(const CheckpointView& view, const Module& module) {
+  return std::ranges::any_of(formats(), [&](const Format* format) { return format->claims(view, module); });
+}
+
 WeightPlan plan_weight(const CheckpointView& view, const Module& module, const QuantizationPlan& quantization,
                        bool quantize) {
   for (const Format* format : formats()) {
@@ -229,8 +234,7 @@ WeightPlan plan_weight(const CheckpointView& view, const Module& module, const Q
     fail_model("{}: a weight of a format that is not supported yet (no '{}')", view.describe(other->first),
                printable(name));
   }
-  view.at(name);
-  fail(ErrorKind::internal, "{}: no plan", printable(name));
+  fail_model("{}: missing tensor '{}' (expected [{}, {}])", printable(view.path), printable(name), module.n, module.k);
 }
 
 }  // namespace packhorse

@@ -4,7 +4,7 @@
 
 namespace packhorse {
 
-#define PACKHORSE_FORMATS(row) row(kGguf) row(kBitsandbytes) row(kPlain)
+#define PACKHORSE_FORMATS(row) row(kGguf) row(kBitsandbytes) row(kCompressedTensors) row(kPlain)
 
 #define PACKHORSE_DECLARE(name) extern const Format name;
 PACKHORSE_FORMATS(PACKHORSE_DECLARE)

@@ -124,9 +124,17 @@ TEST_P(BitEqual, chunks_decode_and_random_interleavings) {
   }
 }
 
+/// The repository's own checkpoints.
+std::vector<std::string> golden_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(testing::golden_dir() / "formats"))
+    names.push_back(entry.path().filename().string());
+  std::ranges::sort(names);
+  return names;
+}
+
 INSTANTIATE_TEST_SUITE_P(Golden, BitEqual,
-                         ::testing::Combine(::testing::Values("bnb-nf4-double", "bnb-int8", "gguf-q4_0",
-                                                              "gguf-q4_k_m-mix", "gguf-q8_0-qwen2"),
+                         ::testing::Combine(::testing::ValuesIn(golden_names()),
                                             ::testing::Values("auto", "bfloat16", "float32")),
                          [](const auto& test) {
                            std::string label = std::get<0>(test.param) + "_" + std::get<1>(test.param);
@@ -136,16 +144,30 @@ INSTANTIATE_TEST_SUITE_P(Golden, BitEqual,
                            return label;
                          });
 
-// Rows of all instruction sets do the same float operations in the same order.
+// Rows of all instruction sets do the same float operations in the same order, but for those that round activations to
+// bfloat16: these are in one set alone, and serve no model that is to run in float32.
+constexpr std::string_view kOtherArithmetic = "avx512_bf16";
+
+std::vector<const KernelSet*> usable_sets() {
+  std::vector<const KernelSet*> out;
+  for (const KernelSet* set : kernel_sets()) {
+    if ((set->needs & ~cpu::features()) == 0 && std::string_view(set->name) != "ref") out.push_back(set);
+  }
+  return out;
+}
+
 class SameBits : public ::testing::TestWithParam<std::tuple<const KernelSet*, std::string>> {};
 
 TEST_P(SameBits, on_every_instruction_set) {
   const auto& [set, name] = GetParam();
-  for (const char* dtype : {"auto", "float32"}) {
+  for (const char* dtype : {"float32", "auto"}) {
+    if (set->name == kOtherArithmetic && std::string_view(dtype) == "auto") continue;
     EngineOptions options;
     options.model = (testing::golden_dir() / "formats" / name).string();
     options.dtype = dtype;
     options.threads = 2;
+    options.isa =
+        usable_sets().front()->name == kOtherArithmetic ? usable_sets()[1]->name : usable_sets().front()->name;
     LoadedModel best(options, options.model);
     options.isa = set->name;
     LoadedModel limited(options, options.model);
@@ -158,14 +180,6 @@ TEST_P(SameBits, on_every_instruction_set) {
           << dtype << " position " << p;
     }
   }
-}
-
-std::vector<const KernelSet*> usable_sets() {
-  std::vector<const KernelSet*> out;
-  for (const KernelSet* set : kernel_sets()) {
-    if ((set->needs & ~cpu::features()) == 0 && std::string_view(set->name) != "ref") out.push_back(set);
-  }
-  return out;
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, SameBits,
