@@ -12,73 +12,13 @@
 #include <string>
 #include <vector>
 
-#include "codec/tables.h"
+#include "kernels/encodings.h"
 #include "kernels/packed_weight.h"
 
 namespace {
 
 using namespace packhorse;
-
-struct NamedEncoding {
-  const char* name;
-  Encoding encoding;
-};
-
-Encoding grouped(uint8_t bits, int16_t offset, ScaleType min = ScaleType::none) {
-  return {.element = Element::integer,
-          .bits = bits,
-          .offset = offset,
-          .grouping = {GroupKind::along_k, 32},
-          .scale = ScaleType::f16,
-          .min = min};
-}
-
-Encoding two_level(uint8_t bits, int16_t offset, uint32_t group, ScaleType scale, ScaleType min) {
-  return {.element = Element::integer,
-          .bits = bits,
-          .offset = offset,
-          .grouping = {GroupKind::along_k, group},
-          .scale = scale,
-          .min = min,
-          .super_size = 256};
-}
-
-/// bf16 scales of 128 columns, with zero points if `zero`.
-Encoding group_128(uint8_t bits, bool zero) {
-  return {.element = Element::integer,
-          .bits = bits,
-          .offset = static_cast<int16_t>(zero ? 0 : 1 << (bits - 1)),
-          .grouping = {GroupKind::along_k, 128},
-          .scale = ScaleType::bf16,
-          .zero = zero ? ScaleType::u8 : ScaleType::none};
-}
-
-const NamedEncoding kEncodings[] = {
-    {"f32", {}},
-    {"f16", {.element = Element::f16, .bits = 16}},
-    {"bf16", {.element = Element::bf16, .bits = 16}},
-    {"q4_0", grouped(4, 8)},
-    {"q4_1", grouped(4, 0, ScaleType::f16)},
-    {"q5_0", grouped(5, 16)},
-    {"q5_1", grouped(5, 0, ScaleType::f16)},
-    {"q8_0", grouped(8, 128)},
-    {"int3_g128", group_128(3, false)},
-    {"int4_g128", group_128(4, false)},
-    {"int4_g128_zero", group_128(4, true)},
-    {"int8_g128", group_128(8, false)},
-    {"int8_g128_zero", group_128(8, true)},
-    {"q2_k", two_level(2, 0, 16, ScaleType::u4, ScaleType::u4)},
-    {"q3_k", two_level(3, 4, 16, ScaleType::i8, ScaleType::none)},
-    {"q4_k", two_level(4, 0, 32, ScaleType::u8, ScaleType::u8)},
-    {"q5_k", two_level(5, 0, 32, ScaleType::u8, ScaleType::u8)},
-    {"q6_k", two_level(6, 32, 16, ScaleType::i8, ScaleType::none)},
-    {"nf4",
-     {.element = Element::table,
-      .bits = 4,
-      .table = &kNf4,
-      .grouping = {GroupKind::along_k, 64},
-      .scale = ScaleType::f32}},
-};
+using testing::NamedEncoding;
 
 /// Random codes, all scales 1: speed depends on neither.
 WeightPlan random_plan(const NamedEncoding& named, int64_t n, int64_t k) {
@@ -150,7 +90,7 @@ int main(int argc, char** argv) {
   struct Shape {
     int64_t m, n, k;
   };
-  for (const NamedEncoding& named : kEncodings) {
+  for (const NamedEncoding& named : testing::encodings()) {
     for (const Shape s : {Shape{1, 128, 1536}, Shape{1, 16384, 5120}, Shape{128, 1536, 1536}}) {
       const std::string name =
           std::string(named.name) + "/" + std::to_string(s.m) + "/" + std::to_string(s.n) + "x" + std::to_string(s.k);
