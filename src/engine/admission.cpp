@@ -76,6 +76,7 @@ void add_sequences(Request& request, const std::vector<int32_t>& tokens, const T
     if (tokenizer && params.detokenize) {
       sequence->text.emplace(*tokenizer, tokens,
                              OutputText::Options{.skip_special_tokens = params.skip_special_tokens,
+                                                 .spaces_between_special_tokens = params.spaces_between_special_tokens,
                                                  .include_stop_string = params.include_stop_str_in_output,
                                                  .stops = request.stop_strings.get()});
     }
@@ -97,6 +98,7 @@ std::unique_ptr<Request> make_request(uint64_t id, const Prompt& prompt, const S
   check_logprobs("logprobs", params.logprobs, limits);
   check_logprobs("prompt_logprobs", params.prompt_logprobs, limits);
   request->stop_tokens = all_stop_tokens(params, limits);
+  request->rules = make_token_rules(request->params, tokenizer, limits.vocab_size);
   const std::vector<int32_t> tokens = prompt_tokens(prompt, tokenizer, limits);
   request->prompt = prompt.text;
   request->cache_salt = prompt.cache_salt;

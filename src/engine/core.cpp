@@ -147,6 +147,7 @@ RowJob EngineCore::make_job(const Row& row, std::span<const float> logits) const
   job.prompt_tokens = sequence.prompt_tokens();
   job.output_tokens = sequence.output_tokens();
   job.stop_tokens = request.stop_tokens;
+  job.rules = request.rules.get();
   job.seed = request.seed;
   job.output_index = sequence.index;
   job.n_logprobs = row.prompt_position < 0 ? request.params.logprobs : request.params.prompt_logprobs;

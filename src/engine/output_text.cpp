@@ -3,7 +3,8 @@
 namespace packhorse {
 
 OutputText::OutputText(const Tokenizer& tokenizer, std::span<const int32_t> prompt, const Options& options)
-    : detokenizer_(tokenizer, options.skip_special_tokens, prompt), options_(options) {}
+    : detokenizer_(tokenizer, options.skip_special_tokens, prompt, options.spaces_between_special_tokens),
+      options_(options) {}
 
 std::optional<size_t> OutputText::add(int32_t token, bool may_stop) {
   const size_t old_size = text_.size();

@@ -16,6 +16,7 @@ class OutputText {
  public:
   struct Options {
     bool skip_special_tokens = true;
+    bool spaces_between_special_tokens = true;
     bool include_stop_string = false;
     const StopStrings* stops = nullptr;  // null without; outlives this object
   };

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/output_text.h"
+#include "engine/sampler/token_rules.h"
 #include "packhorse/packhorse.h"
 
 namespace packhorse {
@@ -54,6 +55,7 @@ struct Request {
   uint64_t seed = 0;
   std::vector<int32_t> stop_tokens;           // all ids that end an output, eos among them even when ignored
   std::unique_ptr<StopStrings> stop_strings;  // null without
+  std::unique_ptr<const TokenRules> rules;    // null without
 
   std::vector<std::unique_ptr<Sequence>> sequences;           // [n]
   std::vector<std::optional<TokenLogprobs>> prompt_logprobs;  // of the positions computed so far; [0] is empty

@@ -1,5 +1,6 @@
 // What values of SamplingParams are legal, and what some of them imply.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <string>
@@ -13,8 +14,9 @@ namespace {
 constexpr double kGreedyBelow = 1e-5;
 constexpr double kMinTemperature = 1e-2;  // below it, scaled logits overflow
 constexpr int64_t kMaxSequences = 16384;  // offline; servers set a lower limit
-constexpr size_t kMaxStopStrings = 1024;
-constexpr size_t kMaxStopBytes = size_t{1} << 16;  // of all stop strings: bounds the matcher's memory
+constexpr double kMaxBias = 100;
+constexpr size_t kMaxTexts = 1024;                 // stop strings, and bad words
+constexpr size_t kMaxTextBytes = size_t{1} << 16;  // of all of them: bounds the memory of what matches them
 
 template <class Value>
 void require(bool holds, const char* parameter, const char* rule, const Value& value) {
@@ -55,18 +57,32 @@ void check_lengths(const SamplingParams& p) {
   if (p.prompt_logprobs) require(*p.prompt_logprobs >= -1, "prompt_logprobs", "non-negative or -1", *p.prompt_logprobs);
 }
 
-void check_stop(const SamplingParams& p) {
+void check_texts(const char* parameter, const std::vector<std::string>& texts) {
   size_t n_bytes = 0;
-  for (const std::string& stop : p.stop) {
-    if (stop.empty()) fail(ErrorKind::request, "stop cannot contain an empty string");
-    if (!is_utf8(stop)) fail(ErrorKind::request, "stop must be valid UTF-8, got '{}'", printable(stop));
-    n_bytes += stop.size();
+  for (const std::string& text : texts) {
+    if (text.empty()) fail(ErrorKind::request, "{} cannot contain an empty string", parameter);
+    if (!is_utf8(text)) fail(ErrorKind::request, "{} must be valid UTF-8, got '{}'", parameter, printable(text));
+    n_bytes += text.size();
   }
-  require(p.stop.size() <= kMaxStopStrings, "stop", "at most 1024 strings", p.stop.size());
-  require(n_bytes <= kMaxStopBytes, "stop", "at most 65536 bytes in all", n_bytes);
+  require(texts.size() <= kMaxTexts, parameter, "at most 1024 strings", texts.size());
+  require(n_bytes <= kMaxTextBytes, parameter, "at most 65536 bytes in all", n_bytes);
+}
+
+void check_stop(const SamplingParams& p) {
+  check_texts("stop", p.stop);
   if (!p.stop.empty() && !p.detokenize) {
     fail(ErrorKind::request, "stop strings are only supported when detokenize is True, got detokenize=False");
   }
+}
+
+void check_token_rules(const SamplingParams& p) {
+  for (const auto& [token, bias] : p.logit_bias) {
+    if (std::isnan(bias)) fail(ErrorKind::request, "logit_bias must be numbers, got nan for token id {}", token);
+  }
+  if (p.allowed_token_ids && p.allowed_token_ids->empty()) {
+    fail(ErrorKind::request, "allowed_token_ids must not be empty, got 0 ids");
+  }
+  check_texts("bad_words", p.bad_words);
 }
 
 }  // namespace
@@ -75,6 +91,8 @@ void SamplingParams::validate_and_normalize() {
   check_sampling(*this);
   check_lengths(*this);
   check_stop(*this);
+  check_token_rules(*this);
+  for (auto& [token, bias] : logit_bias) bias = std::clamp(bias, -kMaxBias, kMaxBias);
   if (seed == -1) seed.reset();
   if (temperature < kGreedyBelow) {
     if (n > 1) fail(ErrorKind::request, "n must be 1 when using greedy sampling, got {}", n);

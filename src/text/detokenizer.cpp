@@ -12,7 +12,7 @@ void erase_all(std::string& text, std::string_view what) {
 }  // namespace
 
 IncrementalDetokenizer::IncrementalDetokenizer(const Tokenizer& tokenizer, bool skip_special_tokens,
-                                               std::span<const int32_t> prompt)
+                                               std::span<const int32_t> prompt, bool spaces_between_special_tokens)
     : tokenizer_(&tokenizer),
       assembler_(tokenizer.parts().decoder.invalid),
       n_strip_left_(tokenizer.parts().decoder.n_strip),
@@ -22,6 +22,8 @@ IncrementalDetokenizer::IncrementalDetokenizer(const Tokenizer& tokenizer, bool 
     feed(id, ignored);
     ignored.clear();
   }
+  joins_added_ = !skip_special_tokens && !spaces_between_special_tokens;
+  after_added_ = false;
 }
 
 void IncrementalDetokenizer::feed(int32_t id, std::string& text) {
@@ -29,6 +31,13 @@ void IncrementalDetokenizer::feed(int32_t id, std::string& text) {
   const AddedToken* added = parts.added.find(id);
   if (!added && !parts.bpe.vocab().contains(id)) return;
   if (skip_special_ && added && added->special) return;
+  const bool joined = joins_added_ && added && after_added_;
+  after_added_ = added != nullptr;
+  if (joined) {
+    chunk_.clear();
+    assembler_.push(added->content, chunk_);
+    return append_stripped(chunk_, text);
+  }
   bytes_ = added ? std::string_view(parts.added.text_of(*added)) : parts.bpe.vocab().text(id);
   const Decoder& decoder = parts.decoder;
   if (!(added && parts.prints_added_as_written)) {

@@ -9,6 +9,7 @@
 #include <limits>
 #include <numeric>
 #include <random>
+#include <set>
 
 #include "engine/sampler/random.h"
 #include "engine/sampler/row_math.h"
@@ -237,6 +238,29 @@ TEST(Sampler, RepetitionPenaltyLowersNegativeLogitsToo) {
   const std::vector<float> logits = {-1.0f, -1.1f};
   const std::vector<int32_t> prompt = {0};
   EXPECT_EQ(run_one(sampler, {.logits = logits, .params = &params, .prompt_tokens = prompt}).token, 1);
+}
+
+TEST(Sampler, DrawsAreAFunctionOfSeedOutputAndPosition) {
+  ThreadPool pool(1);
+  Sampler sampler(pool);
+  const SamplingParams params;
+  const std::vector<float> logits(1000, 0.0f);
+  std::set<int32_t> seen;
+  const std::vector<int32_t> history(8, 5);
+  for (uint64_t seed = 0; seed < 5; ++seed) {
+    for (int64_t index = 0; index < 5; ++index) {
+      for (size_t position = 0; position < 5; ++position) {
+        RowJob job{.logits = logits, .params = &params, .seed = seed, .output_index = index};
+        job.output_tokens = std::span(history).first(position);
+        const int32_t token = run_one(sampler, job).token;
+        seen.insert(token);
+        job.prompt_tokens = std::span(history).first(position);  // the same place, after a longer prompt
+        job.output_tokens = {};
+        EXPECT_EQ(run_one(sampler, job).token, token);
+      }
+    }
+  }
+  EXPECT_GT(seen.size(), 100u);  // 125 draws of 1000: about 118 differ
 }
 
 TEST(Sampler, MaskingEveryTokenIsAnError) {

@@ -69,6 +69,30 @@ TEST(SamplingParams, fault_085_stop_strings) {
             "stop strings are only supported when detokenize is True, got detokenize=False");
 }
 
+TEST(SamplingParams, fault_086_token_rules) {
+  using P = SamplingParams;
+  EXPECT_EQ(refusal([](P& p) {
+              p.logit_bias = {{3, 1.0}, {5, std::nan("")}};
+            }),
+            "logit_bias must be numbers, got nan for token id 5");
+  EXPECT_EQ(refusal([](P& p) { p.allowed_token_ids.emplace(); }), "allowed_token_ids must not be empty, got 0 ids");
+  EXPECT_EQ(refusal([](P& p) { p.allowed_token_ids = {1}; }), "");
+  EXPECT_EQ(refusal([](P& p) { p.bad_words = {"a", ""}; }), "bad_words cannot contain an empty string");
+  EXPECT_EQ(refusal([](P& p) { p.bad_words = {"\xc3"}; }), "bad_words must be valid UTF-8, got '\\xc3'");
+  EXPECT_EQ(refusal([](P& p) { p.bad_words.assign(100000, "a"); }),
+            "bad_words must be at most 1024 strings, got 100000");
+  EXPECT_EQ(refusal([](P& p) { p.bad_words = {std::string(1000000, 'a')}; }),
+            "bad_words must be at most 65536 bytes in all, got 1000000");
+}
+
+TEST(SamplingParams, BiasesAreClamped) {
+  const double inf = std::numeric_limits<double>::infinity();
+  SamplingParams params;
+  params.logit_bias = {{1, 1000}, {2, -inf}, {3, 100}, {4, -2.5}};
+  params.validate_and_normalize();
+  EXPECT_EQ(params.logit_bias, (std::map<int64_t, double>{{1, 100}, {2, -100}, {3, 100}, {4, -2.5}}));
+}
+
 TEST(SamplingParams, GreedyResetsTheRest) {
   SamplingParams params;
   params.temperature = 1e-6;

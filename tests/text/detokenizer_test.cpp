@@ -105,5 +105,28 @@ TEST(DetokenizerTest, TextGoesOnAfterThePrompt) {
   EXPECT_EQ(IncrementalDetokenizer(tokenizer, true, half).feed(*tokenizer.find("<0xA9>")), "\u00e9");
 }
 
+/// What vLLM's fast detokenizer prints over the tokenizers library.
+TEST(DetokenizerTest, SpacesBetweenAddedTokens) {
+  const auto added = [](int32_t id, const char* text, bool special) {
+    return Json{{"id", id}, {"content", text}, {"special", special}, {"normalized", false}};
+  };
+  const Json file = {{"model", {{"type", "BPE"}, {"vocab", {{"x", 0}}}, {"merges", Json::array()}}},
+                     {"added_tokens", {added(1, "<a>", true), added(2, "<b>", false)}},
+                     {"decoder", nullptr}};
+  const auto tokenizer = Tokenizer::from_tokenizer_json(parse_json(file.dump(), "spaces"), nullptr, "spaces");
+  const auto print = [&](const Ids& ids, bool skip_special, bool spaces, const Ids& prompt = {}) {
+    IncrementalDetokenizer detokenizer(tokenizer, skip_special, prompt, spaces);
+    std::string all;
+    for (const int32_t id : ids) detokenizer.feed(id, all);
+    return all;
+  };
+  const Ids ids = {0, 1, 2, 1, 0, 0, 2};
+  EXPECT_EQ(print(ids, false, true), "x <a> <b> <a> x x <b>");
+  EXPECT_EQ(print(ids, false, false), "x <a><b><a> x x <b>");
+  EXPECT_EQ(print(ids, true, false), "x <b> x x <b>");
+  EXPECT_EQ(print({2, 1, 2}, true, false), "<b> <b>");        // nothing is joined where special tokens are skipped
+  EXPECT_EQ(print({2, 1}, false, false, {0, 1}), " <b><a>");  // the prompt's last token does not count
+}
+
 }  // namespace
 }  // namespace packhorse

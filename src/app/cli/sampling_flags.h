@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,9 +13,11 @@
 namespace packhorse::cli {
 
 struct SamplingFlags {
-  std::optional<double> temperature, top_p, min_p;
-  std::optional<int64_t> top_k, max_tokens;
-  std::vector<std::string> stop;
+  std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
+  std::optional<int64_t> top_k, max_tokens, n;
+  std::vector<std::string> stop, bad_words;
+  std::map<int64_t, double> logit_bias;
+  std::optional<std::vector<int64_t>> allowed_token_ids;
 
   void add_to(CLI::App& command);
   /// `defaults` with what was given; without --max-tokens the answer may fill the context. Throws Error{request} for

@@ -42,8 +42,9 @@ int32_t Sampler::choose(const RowJob& job, float max_logit, Scratch& scratch, co
     if (logits.data() == job.logits.data()) {
       scratch.logits.assign(logits.begin(), logits.end());
       logits = scratch.logits;
+      scratch.counts.resize(logits.size());
     }
-    stage.apply(job, scratch.logits);
+    stage.apply(job, scratch.logits, scratch.counts);
   }
   if (logits.data() != job.logits.data()) max_logit = *std::max_element(logits.begin(), logits.end());
   if (!std::isfinite(max_logit)) {

@@ -28,6 +28,7 @@ class Sampler {
  private:
   struct Scratch {
     std::vector<float> logits;
+    TokenCounts counts;
     Distribution distribution;
   };
   static RowResult run_row(const RowJob& job, Scratch& scratch);

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "engine/sampler/distribution.h"
+#include "engine/sampler/token_rules.h"
 #include "packhorse/packhorse.h"
 
 namespace packhorse {
@@ -18,16 +20,20 @@ struct RowJob {
   std::span<const int32_t> prompt_tokens = {};
   std::span<const int32_t> output_tokens = {};  // so far
   std::span<const int32_t> stop_tokens = {};    // all ids that would end the output
+  const TokenRules* rules = nullptr;            // null without
   uint64_t seed = 0;
   int64_t output_index = 0;
   std::optional<int64_t> n_logprobs = {};  // -1 = all
   int32_t given_token = -1;                // the token to score; -1 = choose one
 };
 
+/// One count per token of the vocabulary, for stages that visit each token of a text once: all zero between stages.
+using TokenCounts = std::vector<int32_t>;
+
 struct LogitStage {
   const char* name;
   bool (*wanted)(const RowJob&);
-  void (*apply)(const RowJob&, std::span<float> logits);
+  void (*apply)(const RowJob&, std::span<float> logits, TokenCounts& counts);
 };
 struct Filter {
   const char* name;

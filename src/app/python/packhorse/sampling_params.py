@@ -1,10 +1,11 @@
 """SamplingParams with vLLM's names, order and defaults."""
 
+import contextlib
 import copy
 import dataclasses
 import enum
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import _packhorse
@@ -13,9 +14,19 @@ from .errors import VLLMValidationError
 # Fields that the engine has no use for yet. They have to keep their defaults, so that no result differs silently.
 _NOT_SUPPORTED = (
     "watermarking", "prompt_logprob_token_ids", "prompt_logprob_start", "logprob_token_ids", "flat_logprobs",
-    "structured_outputs", "logit_bias", "allowed_token_ids", "extra_args", "bad_words", "thinking_token_budget",
-    "repetition_detection", "trace_decode_token_ids",
+    "structured_outputs", "extra_args", "thinking_token_budget", "repetition_detection", "trace_decode_token_ids",
 )  # fmt: skip
+
+
+# What vLLM shows of a SamplingParams, in its order.
+_SHOWN = (
+    "n", "presence_penalty", "frequency_penalty", "repetition_penalty", "temperature", "top_p", "top_k", "min_p", "seed",
+    "stop", "stop_token_ids", "bad_words", "thinking_token_budget", "include_stop_str_in_output", "ignore_eos", "max_tokens",
+    "min_tokens", "logprobs", "prompt_logprobs", "skip_special_tokens", "spaces_between_special_tokens",
+    "structured_outputs", "extra_args",
+)  # fmt: skip
+
+_MAX_SEQUENCES = 16384
 
 
 class RequestOutputKind(enum.IntEnum):
@@ -53,16 +64,77 @@ class StructuredOutputsParams:
 
 @dataclasses.dataclass
 class BeamSearchParams:
+    """Settings of `LLM.beam_search`: `beam_width` texts are kept at each step, for `max_tokens` steps.
+
+    They are ranked by their log-probability over the `length_penalty`-th power of their length, prompt included.
+    """
+
     beam_width: int
     max_tokens: int
     ignore_eos: bool = False
     temperature: float = 0.0
     length_penalty: float = 1.0
     include_stop_str_in_output: bool = False
+    structured_outputs: StructuredOutputsParams | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("beam_width", "max_tokens"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise VLLMValidationError(f"{name} must be at least 1, got {value!r}", parameter=name, value=value)
+        if self.beam_width > _MAX_SEQUENCES:
+            raise VLLMValidationError(
+                f"beam_width must be at most {_MAX_SEQUENCES}, got {self.beam_width}",
+                parameter="beam_width",
+                value=self.beam_width,
+            )
+        if self.structured_outputs is not None:
+            raise VLLMValidationError(
+                f"structured_outputs: not supported yet (got {self.structured_outputs!r})",
+                parameter="structured_outputs",
+                value=self.structured_outputs,
+            )
 
 
-@dataclasses.dataclass
+def _without_repeats(items: Any) -> Any:
+    """A list of the items in their order; what cannot be one is left for the engine's check to refuse."""
+    try:
+        return items if isinstance(items, str) else list(dict.fromkeys(() if items is None else items))
+    except TypeError:
+        return items
+
+
+def _biases(biases: dict[Any, float]) -> dict[int, float]:
+    try:
+        return {int(token_id): min(max(bias, -100.0), 100.0) for token_id, bias in biases.items()}  # NaN stays
+    except (AttributeError, TypeError, ValueError):
+        message = f"logit_bias: not a dictionary of token ids and numbers (got {biases!r:.80})"
+        raise VLLMValidationError(message, parameter="logit_bias", value=biases) from None
+
+
+@contextlib.contextmanager
+def naming_parameter(params: "SamplingParams") -> Iterator[None]:
+    """The engine's errors about a request begin with the name of the parameter."""
+    try:
+        yield
+    except VLLMValidationError as error:
+        name = re.match(r"\w*", str(error)).group()  # type: ignore[union-attr]
+        if name in params.__dataclass_fields__:
+            error.parameter, error.value = name, getattr(params, name)
+        raise
+
+
+@dataclasses.dataclass(repr=False)
 class SamplingParams:
+    """How answers are sampled; every field has vLLM's meaning and default.
+
+    The common ones: `temperature` (0 = always the most likely token), `top_p`, `top_k`, `min_p`, `seed`, `max_tokens` (None = up
+    to the context), `stop` and `stop_token_ids`, `logprobs` (entries for each token), `n` (answers for each prompt),
+    `repetition_penalty`, `presence_penalty` and `frequency_penalty`, `logit_bias` (token id -> what is added to its logit),
+    `allowed_token_ids` and `bad_words`. A value out of range, and a field that the engine cannot follow yet, raise
+    VLLMValidationError.
+    """
+
     n: int = 1
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
@@ -108,21 +180,27 @@ class SamplingParams:
                 raise VLLMValidationError(f"{name}: not supported yet (got {value!r})", parameter=name, value=value)
         if self.stop is None or isinstance(self.stop, str):
             self.stop = [] if self.stop is None else [self.stop]
-        self.stop_token_ids = list(self.stop_token_ids or [])
+        self.stop_token_ids = _without_repeats(self.stop_token_ids)
+        self.bad_words = _without_repeats(self.bad_words)
+        self.logprobs = 1 if self.logprobs is True else self.logprobs
+        self.prompt_logprobs = 1 if self.prompt_logprobs is True else self.prompt_logprobs
         if self.seed == -1:
             self.seed = None
-        try:
+        with naming_parameter(self):
             self.temperature, self.top_p, self.top_k, self.min_p = _packhorse.normalized_sampling(self)
-        except VLLMValidationError as error:
-            words = re.findall(r"\w+", str(error))
-            error.parameter = next((word for word in words if word in self.__dataclass_fields__), None)
-            error.value = getattr(self, error.parameter) if error.parameter else None
-            raise
 
     @classmethod
     def from_optional(cls, **fields: Any) -> "SamplingParams":
-        """None means "not given"."""
-        return cls(**{name: value for name, value in fields.items() if value is not None})
+        """As a request gives them: None means "not given", but for `max_tokens`, where it means "up to the context". Keys of
+        `logit_bias` may be texts, and its values are clamped to [-100, 100]."""
+        given = {name: value for name, value in fields.items() if value is not None or name == "max_tokens"}
+        if "logit_bias" in given:
+            given["logit_bias"] = _biases(given["logit_bias"])
+        return cls(**given)
+
+    def __repr__(self) -> str:
+        return f"SamplingParams({', '.join(f'{name}={getattr(self, name)}' for name in _SHOWN)})"
 
     def clone(self) -> "SamplingParams":
+        """A copy that shares nothing."""
         return copy.deepcopy(self)
