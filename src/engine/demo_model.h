@@ -8,9 +8,6 @@
 
 namespace packhorse {
 
-/// Bytes of a path that an error shows.
-inline constexpr size_t kMaxShownPath = 400;
-
 /// One file of a wheel, pinned by size and checksums.
 struct WheelFile {
   std::string_view requirement;   // for pip: "name==version"

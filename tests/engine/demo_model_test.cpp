@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <thread>
 
+#include "base/digest.h"
 #include "base/error.h"
-#include "base/sha256.h"
 #include "base/subprocess.h"
 #include "testing.h"
 

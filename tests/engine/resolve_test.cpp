@@ -18,15 +18,21 @@ using ::testing::HasSubstr;
 class Resolve : public ::testing::Test {
  protected:
   void SetUp() override {
-    for (const char* name : {"HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"}) ::unsetenv(name);
+    for (const char* name : {"HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HF_ENDPOINT"}) ::unsetenv(name);
+    ::setenv("HF_HUB_OFFLINE", "1", 1);
     const fs::path repo = cache() / "models--owner--name";
     fs::create_directories(repo / "refs/refs/pr");
-    fs::create_directories(repo / "snapshots/abc123");
-    fs::create_directories(repo / "snapshots/def456");
+    for (const char* commit : {"abc123", "def456"}) {
+      fs::create_directories(repo / "snapshots" / commit);
+      for (const char* file : {"config.json", "tokenizer.json", "model.safetensors"}) {
+        testing::write_text(repo / "snapshots" / commit / file, "x");
+      }
+    }
     testing::write_text(repo / "refs/main", "abc123\n");
     testing::write_text(repo / "refs/refs/pr/1", "def456");
     options_.download_dir = cache();
   }
+  void TearDown() override { ::unsetenv("HF_HUB_OFFLINE"); }
   fs::path cache() const { return folder_.path() / "hub"; }
   std::string snapshot(const char* commit) const { return cache() / "models--owner--name/snapshots" / commit; }
 
@@ -78,6 +84,28 @@ TEST_F(Resolve, fault_125_not_cached) {
   expect_error(ErrorKind::model, "owner/other", "models--owner--other");
   options_.revision = "v2";
   expect_error(ErrorKind::model, "owner/name", "v2");
+  ::unsetenv("HF_HUB_OFFLINE");
+  expect_error(ErrorKind::model, "name", "OWNER/NAME");  // never asked for: more likely a mistyped path
+}
+
+TEST_F(Resolve, fault_125_settings_that_cannot_be) {
+  ::setenv("HF_ENDPOINT", "ftp://host", 1);
+  expect_error(ErrorKind::usage, "owner/name", "HF_ENDPOINT");
+  ::unsetenv("HF_ENDPOINT");
+  options_.hf_token = "hf_a\r\nX-Other: b";
+  expect_error(ErrorKind::usage, "owner/name", "HF_TOKEN");
+}
+
+TEST_F(Resolve, a_gguf_file_of_a_repo) {
+  testing::write_text(cache() / "models--owner--name/snapshots/abc123/m-Q8_0.gguf", "x");
+  EXPECT_EQ(resolve_model("owner/name:q8_0", options_), snapshot("abc123") + "/m-Q8_0.gguf");
+  EXPECT_EQ(resolve_model("owner/name/m-Q8_0.gguf", options_), snapshot("abc123") + "/m-Q8_0.gguf");
+  EXPECT_EQ(resolve_model("owner/name", options_), snapshot("abc123"));
+}
+
+TEST_F(Resolve, a_tokenizer_has_its_own_revision) {
+  options_.revision = "def456";
+  EXPECT_EQ(resolve_tokenizer("owner/name", options_), snapshot("abc123"));
 }
 
 TEST_F(Resolve, fault_123_neither_path_nor_repo) {
@@ -85,6 +113,7 @@ TEST_F(Resolve, fault_123_neither_path_nor_repo) {
   expect_error(ErrorKind::model, "none.gguf", "none.gguf");
   expect_error(ErrorKind::model, "a/b/c", "a/b/c");
   expect_error(ErrorKind::model, "a b", "a b");
+  expect_error(ErrorKind::model, "folder/none.gguf", "no such file or folder");
   expect_error(ErrorKind::usage, "", "empty");
 }
 

@@ -1,6 +1,7 @@
 """Progress bars with vLLM's texts. tqdm is optional: without it there are none."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 UseTqdm = bool | Callable[..., Any]
@@ -19,9 +20,9 @@ def make_bar(use_tqdm: UseTqdm, **settings: Any) -> Any | None:
     return tqdm(**settings)
 
 
-def track(items: list, use_tqdm: UseTqdm, desc: str) -> Iterator:
+def track(items: Sequence, use_tqdm: UseTqdm, desc: str, **settings: Any) -> Iterator:
     """Iterates over `items` under a bar."""
-    bar = make_bar(use_tqdm, total=len(items), desc=desc)
+    bar = make_bar(use_tqdm, total=len(items), desc=desc, **settings)
     try:
         for item in items:
             yield item
@@ -38,27 +39,34 @@ class LoadBar:
     def __init__(self, use_tqdm: UseTqdm) -> None:
         self._use_tqdm = use_tqdm
         self._bar: Any | None = None
-        self._total = 0
+        self._job = ("", 0)
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        self._total = total
-        if self._bar is None:
+        if total == 0 or (what.startswith("Downloading") and self._without_downloads()):
+            return
+        if (what, total) != self._job:
+            self.finish()
+            self.close()
+            self._job = (what, total)
+            desc = what if what.startswith("Downloading") else "Loading safetensors checkpoint shards"
             self._bar = make_bar(
-                self._use_tqdm,
-                total=total,
-                desc="Loading safetensors checkpoint shards",
-                unit_scale=True,
-                dynamic_ncols=True,
+                self._use_tqdm, total=total, desc=desc, unit="B" if desc == what else "it", unit_scale=True, dynamic_ncols=True
             )
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
 
+    @staticmethod
+    def _without_downloads() -> bool:
+        """As huggingface_hub's bars are turned off."""
+        return os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS", "").upper() in ("1", "ON", "YES", "TRUE")
+
     def finish(self) -> None:
         """Small parts of the files are read without a report."""
         if self._bar is not None:
-            self("", self._total, self._total)
+            self._bar.update(self._job[1] - self._bar.n)
 
     def close(self) -> None:
+        """Ends the bar."""
         if self._bar is not None:
             self._bar.close()
 
@@ -77,6 +85,7 @@ class GenerationBar:
         return f"est. speed input: {n_input:.2f} toks/s, output: {n_output:.2f} toks/s"
 
     def finished(self, output: Any) -> None:
+        """Counts the answers of a finished request."""
         if self._bar is None:
             return
         n = len(output.outputs)
@@ -87,6 +96,7 @@ class GenerationBar:
         self._bar.update(n)
 
     def close(self) -> None:
+        """Ends the bar."""
         if self._bar is not None:
             if hasattr(self._bar, "refresh"):
                 self._bar.refresh()
