@@ -53,4 +53,15 @@ inline void write_text(const std::filesystem::path& path, std::string_view text)
   std::ofstream(path, std::ios::binary).write(text.data(), static_cast<std::streamsize>(text.size()));
 }
 
+/// Highest resident memory since the last call with `reset`, in KiB; -1 where the kernel does not tell.
+inline long peak_kib(bool reset) {
+  if (reset && !(std::ofstream("/proc/self/clear_refs") << 5).flush()) return -1;
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    long kib = -1;
+    if (word == "VmHWM:" && status >> kib) return kib;
+  }
+  return -1;
+}
+
 }  // namespace packhorse::testing

@@ -10,6 +10,7 @@
 #include "engine/loaded_model.h"
 #include "engine/model_text.h"
 #include "engine/resolve.h"
+#include "engine/text_side.h"
 #include "kernels/cpu/cpu_features.h"
 
 namespace packhorse {
@@ -50,22 +51,14 @@ int64_t count_kv_blocks(const EngineOptions& options, const Model& model, int64_
   return std::min(affordable, per_sequence * options.max_num_seqs);
 }
 
-OrderedJson parse_if_given(const std::string& text, const char* what) {
-  if (text.empty()) return nullptr;
-  return parse_chat_json(text, what);
-}
-
 }  // namespace
 
 struct Engine::Impl {
   LoadedModel loaded;
   int64_t max_model_len;
-  std::optional<Tokenizer> tokenizer;
   Json generation_config;
-  std::string chat_template_source;
-  std::optional<ChatTemplate> chat_template;
+  TextSide text;
   std::vector<int32_t> eos;
-  const Tokenizer* text;  // initialized by filling the four above
   KvPool kv;
   EngineCore core;
 
@@ -74,20 +67,21 @@ struct Engine::Impl {
         max_model_len(loaded.max_model_len),
         generation_config(load_generation_config(loaded.view, options.generation_config)),
         text(load_text()),
+        eos(eos_token_ids(loaded.view, generation_config, tokenizer(), loaded.model->vocab_size())),
         kv(loaded.model->cache_specs(), count_kv_blocks(options, *loaded.model, max_model_len)),
-        core(*loaded.model, kv, loaded.pool, text, limits()) {}
+        core(*loaded.model, kv, loaded.pool, tokenizer(), limits()) {}
 
-  const Tokenizer* load_text() {
-    const EngineOptions& options = loaded.options;
-    if (!options.skip_tokenizer_init) {
-      tokenizer =
-          load_tokenizer(loaded.view, options.tokenizer.empty() ? "" : resolve_model(options.tokenizer, options));
-      tokenizer->require_ids_below(loaded.model->vocab_size());
+  TextSide load_text() {
+    TextSide side(loaded.view, loaded.options);
+    if (side.tokenizer) {
+      side.tokenizer->require_ids_below(loaded.model->vocab_size());
+      const std::vector<std::string>& warnings = side.tokenizer->warnings();
+      loaded.warnings.insert(loaded.warnings.end(), warnings.begin(), warnings.end());
     }
-    chat_template_source = find_chat_template(loaded.view, options.chat_template);
-    eos = eos_token_ids(loaded.view, generation_config, tokenizer ? &*tokenizer : nullptr, loaded.model->vocab_size());
-    return tokenizer ? &*tokenizer : nullptr;
+    return side;
   }
+  /// Null without.
+  const Tokenizer* tokenizer() const { return text.tokenizer ? &*text.tokenizer : nullptr; }
 
   EngineLimits limits() const {
     EngineLimits out;
@@ -99,14 +93,6 @@ struct Engine::Impl {
     out.enable_prefix_caching = loaded.options.enable_prefix_caching;
     out.eos_token_ids = eos;
     return out;
-  }
-
-  const Tokenizer& need_tokenizer() const {
-    if (!tokenizer) fail(ErrorKind::request, "skip_tokenizer_init is set: texts cannot be used");
-    return *tokenizer;
-  }
-  std::string special_text(std::optional<int32_t> id) const {
-    return id ? std::string(tokenizer->token_text(*id)) : "";
   }
 };
 
@@ -123,28 +109,14 @@ size_t Engine::num_unfinished() const { return impl_->core.num_unfinished(); }
 void Engine::reset_prefix_cache() { impl_->core.reset_prefix_cache(); }
 
 std::vector<int32_t> Engine::tokenize(std::string_view text, bool add_special_tokens) const {
-  return impl_->need_tokenizer().encode(text, add_special_tokens);
+  return impl_->text.need_tokenizer().encode(text, add_special_tokens);
 }
 
 std::string Engine::detokenize(const std::vector<int32_t>& token_ids, bool skip_special_tokens) const {
-  return impl_->need_tokenizer().decode(token_ids, skip_special_tokens);
+  return impl_->text.need_tokenizer().decode(token_ids, skip_special_tokens);
 }
 
-std::string Engine::render_chat(const ChatPrompt& chat) const {
-  const Tokenizer& tokenizer = impl_->need_tokenizer();
-  const ChatInputs inputs{.messages = parse_if_given(chat.messages_json, "messages"),
-                          .tools = parse_if_given(chat.tools_json, "tools"),
-                          .kwargs = parse_if_given(chat.template_kwargs_json, "chat_template_kwargs"),
-                          .bos_token = impl_->special_text(tokenizer.bos_id()),
-                          .eos_token = impl_->special_text(tokenizer.eos_id()),
-                          .add_generation_prompt = chat.add_generation_prompt,
-                          .continue_final_message = chat.continue_final_message};
-  if (!chat.chat_template.empty()) return ChatTemplate(chat.chat_template).render(inputs);
-  if (impl_->chat_template_source.empty())
-    fail_model("{}: the model has no chat template; give one (chat_template)", impl_->loaded.view.path);
-  if (!impl_->chat_template) impl_->chat_template.emplace(impl_->chat_template_source);
-  return impl_->chat_template->render(inputs);
-}
+std::string Engine::render_chat(const ChatPrompt& chat) const { return impl_->text.render_chat(chat); }
 
 SamplingParams Engine::default_sampling_params() const {
   return packhorse::default_sampling_params(impl_->generation_config);
@@ -155,9 +127,10 @@ std::optional<int32_t> Engine::eos_token_id() const {
   return impl_->eos.empty() ? std::nullopt : std::optional(impl_->eos.front());
 }
 std::optional<int32_t> Engine::bos_token_id() const {
-  return impl_->tokenizer ? impl_->tokenizer->bos_id() : std::nullopt;
+  return impl_->text.tokenizer ? impl_->text.tokenizer->bos_id() : std::nullopt;
 }
-const std::string& Engine::chat_template() const { return impl_->chat_template_source; }
+const std::vector<std::string>& Engine::warnings() const { return impl_->loaded.warnings; }
+const std::string& Engine::chat_template() const { return impl_->text.chat_template; }
 const EngineOptions& Engine::options() const { return impl_->loaded.options; }
 
 std::string Engine::inspect_json(bool explain) const {
@@ -166,7 +139,7 @@ std::string Engine::inspect_json(bool explain) const {
 }
 
 TextScore Engine::score_text(const TextScoreOptions& options, Engine* against) {
-  return packhorse::score_text(impl_->loaded, impl_->need_tokenizer(), options,
+  return packhorse::score_text(impl_->loaded, impl_->text.need_tokenizer(), options,
                                against ? &against->impl_->loaded : nullptr);
 }
 
@@ -174,7 +147,7 @@ ReferenceScore Engine::score_reference(const ReferenceOptions& options) {
   return packhorse::score_reference(impl_->loaded, options);
 }
 
-std::string_view version() { return "0.1.0"; }
+std::string_view version() { return PACKHORSE_VERSION; }
 
 std::string version_text() {
   std::string sets;

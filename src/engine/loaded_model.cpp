@@ -61,9 +61,20 @@ void check_options(const EngineOptions& options) {
   }
 }
 
+/// A warning about tensors that no layer asked for: one for all, or for each of them.
+void warn_unused(std::vector<std::string> unused, bool verbose, std::vector<std::string>& warnings) {
+  if (unused.empty()) return;
+  const size_t n_more = verbose ? 0 : unused.size() - 1;
+  if (!verbose) unused.resize(1);
+  for (const std::string& tensor : unused) {
+    const std::string more = n_more > 0 ? fmt::format(" (and of {} more, which --verbose lists)", n_more) : "";
+    warnings.push_back(fmt::format("{}: the model has no use of it{}", tensor, more));
+  }
+}
+
 Config read_config(const CheckpointView& view, const Arch& arch) {
   if (!view.is_gguf()) return Config::from_hf(view.config);
-  return Config::from_gguf(view.gguf, arch.gguf.architecture, arch.gguf.keys);
+  return Config::from_gguf(view.gguf, view.files[0].name(), arch.gguf.architecture, arch.gguf.keys);
 }
 
 }  // namespace
@@ -100,18 +111,21 @@ LoadedModel::LoadedModel(const EngineOptions& given, const std::string& path, bo
                    .max_model_len = max_model_len,
                    .on_progress = {}};
   if (options.on_progress) {
-    load.on_progress = [this](uint64_t done, uint64_t total) { options.on_progress("Loading weights", done, total); };
+    const char* what = quantization.in_flight ? "Quantizing weights" : "Loading weights";
+    load.on_progress = [this, what](uint64_t done, uint64_t total) { options.on_progress(what, done, total); };
   }
   Loader loader(view, *arch, selector, pool, std::move(load));
   model = arch->build(config, loader);
   loader.finish_progress();
+  warnings = view.notes;
+  warn_unused(loader.unused_tensors(), options.verbose, warnings);
   view.check_unchanged();  // weights read while a file was being written are worth nothing
   malloc_trim(0);          // blocks that were read and packed leave holes behind
 }
 
 std::string inspect_json(const LoadedModel& loaded, bool explain, uint64_t kv_bytes) {
   Json modules = Json::array();
-  uint64_t weight_bytes = 0;
+  uint64_t weight_bytes = 0, step_bytes = 0;
   std::vector<const PackedWeight*> seen;
   loaded.model->visit_weights([&](const ModuleRows& rows, const PackedWeight& weight) {
     const std::string kernel = weight.kernel().name();
@@ -123,6 +137,7 @@ std::string inspect_json(const LoadedModel& loaded, bool explain, uint64_t kv_by
       seen.push_back(&weight);
       weight_bytes += weight.packed_bytes();
     }
+    if (!rows.is_lookup) step_bytes += bytes;
     Json entry = {{"name", rows.module},
                   {"format", describe(weight.view().encoding)},
                   {"shape", {rows.n_rows, weight.k()}},
@@ -155,9 +170,11 @@ std::string inspect_json(const LoadedModel& loaded, bool explain, uint64_t kv_by
               {"isa", loaded.selector.isa()},
               {"threads", loaded.pool.size()},
               {"weight_bytes", weight_bytes},
+              {"weight_bytes_per_step", step_bytes},
+              {"kv_bytes_per_token", KvPool::bytes_per_block(loaded.model->cache_specs()) / kKvBlockTokens},
               {"kv_cache_bytes", kv_bytes},
               {"modules", std::move(modules)}}
-      .dump();
+      .dump(-1, ' ', false, Json::error_handler_t::replace);  // a path may hold any bytes
 }
 
 }  // namespace packhorse

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "models/table.h"
 #include "nn/loader.h"
@@ -32,6 +33,7 @@ struct LoadedModel {
   ThreadPool pool;
   int64_t max_model_len = 0;
   std::unique_ptr<Model> model;
+  std::vector<std::string> warnings;  // one line each
 
   /// `path` is a directory or file. Throws Error.
   LoadedModel(const EngineOptions& options, const std::string& path);

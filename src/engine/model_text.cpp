@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <type_traits>
+#include <utility>
 
 #include "base/error.h"
 
@@ -28,10 +30,21 @@ const Json* find_key(const Json& metadata, const char* key) {
   return found == metadata.end() ? nullptr : &*found;
 }
 
+/// True when the number can be taken as a T without changing what it means.
+template <class T>
+bool fits(const Json& value) {
+  if constexpr (std::is_integral_v<T>) {
+    if (value.is_number_unsigned()) return std::in_range<T>(value.get<uint64_t>());
+    return value.is_number_integer() && std::in_range<T>(value.get<int64_t>());
+  } else {
+    return value.is_number();
+  }
+}
+
 /// Views of a GGUF vocabulary's metadata; a key of another type is an error that names it.
 class VocabReader {
  public:
-  explicit VocabReader(const Json& metadata) : metadata_(metadata) {}
+  explicit VocabReader(const CheckpointView& view) : metadata_(view.gguf), file_(printable(view.files[0].name())) {}
 
   std::optional<std::string_view> text(const char* key) const {
     const Json* value = find_key(metadata_, key);
@@ -64,7 +77,7 @@ class VocabReader {
   std::vector<T> numbers(const char* key) const {
     std::vector<T> out;
     for (const Json& entry : array(key)) {
-      if (!entry.is_number()) wrong(key, "an array of numbers");
+      if (!fits<T>(entry)) wrong(key, std::is_integral_v<T> ? "an array of 32-bit integers" : "an array of numbers");
       out.push_back(entry.get<T>());
     }
     return out;
@@ -77,14 +90,15 @@ class VocabReader {
     if (value && !value->is_array()) wrong(key, "an array");
     return value ? *value : kEmpty;
   }
-  [[noreturn]] static void wrong(const char* key, const char* what) {
-    fail_model("GGUF metadata: '{}': expected {}", key, what);
+  [[noreturn]] void wrong(const char* key, const char* what) const {
+    fail_model("{}: key '{}': expected {}", file_, key, what);
   }
   const Json& metadata_;
+  std::string file_;
 };
 
 Tokenizer tokenizer_of_gguf(const CheckpointView& view) {
-  const VocabReader read(view.gguf);
+  const VocabReader read(view);
   const auto model = read.text("tokenizer.ggml.model");
   if (!model || *model == "no_vocab" || *model == "none")
     fail_model("{}: 'tokenizer.ggml.model': the file holds no tokenizer", printable(view.path));
@@ -122,9 +136,9 @@ std::string template_of(const Json& config, const char* source) {
   if (found->is_string()) return found->get<std::string>();
   if (found->is_array()) {
     for (const Json& entry : *found) {
-      if (entry.is_object() && entry.value("name", "") == "default" && entry.contains("template") &&
-          entry["template"].is_string())
-        return entry["template"];
+      const Json* name = find_member(entry, "name");
+      const Json* text = find_member(entry, "template");
+      if (name && *name == "default" && text && text->is_string()) return *text;
     }
     return "";
   }
@@ -134,9 +148,12 @@ std::string template_of(const Json& config, const char* source) {
 void take(const Json& config, const char* key, auto& target) {
   const auto found = config.find(key);
   if (found == config.end() || found->is_null()) return;
-  if (!found->is_number())
-    fail_model("generation_config.json: '{}': expected a number (got {})", key, printable(found->dump()));
-  target = found->get<std::remove_reference_t<decltype(target)>>();
+  using Target = std::remove_reference_t<decltype(target)>;
+  if (!fits<Target>(*found)) {
+    fail_model("generation_config.json: key '{}': expected a {} (got {})", key,
+               std::is_integral_v<Target> ? "whole number" : "number", preview(*found));
+  }
+  target = found->get<Target>();
 }
 
 }  // namespace
@@ -157,10 +174,7 @@ std::string find_chat_template(const CheckpointView& view, const std::string& op
       fail(ErrorKind::usage, "chat_template: '{}' is neither a file nor a template", printable(option));
     return option;
   }
-  if (view.is_gguf()) {
-    const Json* text = find_key(view.gguf, "tokenizer.chat_template");
-    return text && text->is_string() ? text->get<std::string>() : "";
-  }
+  if (view.is_gguf()) return std::string(VocabReader(view).text("tokenizer.chat_template").value_or(""));
   const fs::path directory = view.path;
   if (const auto text = read_if_there(directory / "chat_template.jinja")) return *text;
   for (const char* file : {"chat_template.json", "tokenizer_config.json"}) {
@@ -198,24 +212,26 @@ SamplingParams default_sampling_params(const Json& config) {
 std::vector<int32_t> eos_token_ids(const CheckpointView& view, const Json& generation_config,
                                    const Tokenizer* tokenizer, int64_t vocab_size) {
   std::vector<int32_t> ids = tokenizer ? tokenizer->eos_ids() : std::vector<int32_t>{};
-  const auto add = [&](const Json& value, const char* file) {
-    if (!value.is_number_integer() || value.get<int64_t>() < 0 || value.get<int64_t>() >= vocab_size) {
-      fail_model("{}: 'eos_token_id': not a token id (got {}, vocabulary {})", file, printable(value.dump()),
+  const auto add = [&](const Json& value, std::string_view file, const char* key) {
+    if (!fits<int32_t>(value) || value.get<int32_t>() < 0 || value.get<int32_t>() >= vocab_size) {
+      fail_model("{}: key '{}': not a token id (got {}, vocabulary {})", printable(file), key, preview(value),
                  vocab_size);
     }
     const auto id = value.get<int32_t>();
     if (std::ranges::find(ids, id) == ids.end()) ids.push_back(id);
   };
   const auto add_all = [&](const Json& config, const char* file) {
-    const Json* value = config.is_object() ? find_key(config, "eos_token_id") : nullptr;
-    if (!value || value->is_null()) return;
-    if (!value->is_array()) return add(*value, file);
-    for (const Json& entry : *value) add(entry, file);
+    constexpr const char* kKey = "eos_token_id";
+    const Json* value = find_member(config, kKey);
+    if (!value) return;
+    if (!value->is_array()) return add(*value, file, kKey);
+    for (const Json& entry : *value) add(entry, file, kKey);
   };
   add_all(generation_config, "generation_config.json");
   if (ids.empty()) add_all(view.config, "config.json");
   if (ids.empty() && view.is_gguf()) {
-    if (const Json* id = find_key(view.gguf, "tokenizer.ggml.eos_token_id")) add(*id, "GGUF metadata");
+    constexpr const char* kKey = "tokenizer.ggml.eos_token_id";
+    if (const Json* id = find_key(view.gguf, kKey)) add(*id, view.files[0].name(), kKey);
   }
   return ids;
 }

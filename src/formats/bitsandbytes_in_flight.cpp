@@ -202,13 +202,6 @@ class FourBitEncoder {
 
   const Encoding& encoding() const { return encoding_; }
 
-  /// Bytes of codes and statistics, as the library would store them.
-  uint64_t n_bytes() const {
-    const auto n = static_cast<uint64_t>(source_.size()),
-               n_blocks = (n + encoding_.grouping.size - 1) / encoding_.grouping.size;
-    return (n + 1) / 2 + (statistics_ ? n_blocks + (n_blocks + kNestedBlock - 1) / kNestedBlock * 4 : n_blocks * 4);
-  }
-
   void read(int64_t begin, int64_t count, RowBlock& rows) const {
     const int64_t k = source_.plan().k, block = encoding_.grouping.size;
     rows.resize(encoding_, begin, count, k);
@@ -244,7 +237,6 @@ class FourBitEncoder {
 WeightPlan four_bit_plan(WeightPlan plan, const Settings& settings) {
   const auto encoder = std::make_shared<const FourBitEncoder>(plan, settings);
   plan.encoding = encoder->encoding();
-  plan.source_bytes = encoder->n_bytes();
   plan.read = [encoder](int64_t begin, int64_t count, RowBlock& rows) { encoder->read(begin, count, rows); };
   return plan;
 }
@@ -253,7 +245,6 @@ WeightPlan int8_plan(WeightPlan plan, const Settings& settings) {
   const Encoding encoding = bitsandbytes_int8(settings.outlier_threshold);
   WeightPlan out = plan;
   out.encoding = encoding;
-  out.source_bytes = static_cast<uint64_t>(plan.n) * (static_cast<uint64_t>(plan.k) + sizeof(float));
   out.read = [source = std::move(plan), encoding](int64_t begin, int64_t count, RowBlock& rows) {
     const Element element = source.encoding.element;
     RowBlock raw;

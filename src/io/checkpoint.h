@@ -53,8 +53,8 @@ struct CheckpointView {
 };
 
 /// Opens a model directory or a .gguf file (the first of a split set names them all) and checks every header.
-/// Rules: vLLM's and llama.cpp's; `model.safetensors.index.json` when present, else every *.safetensors of the folder;
-/// pickle files are never opened. Throws Error{model, io}.
+/// Rules: vLLM's and llama.cpp's; `model.safetensors.index.json` when present, else model.safetensors, else every
+/// *.safetensors of the folder; pickle files are never opened. Throws Error{model, io}.
 CheckpointView open_checkpoint(const std::string& path);
 
 }  // namespace packhorse

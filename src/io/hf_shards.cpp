@@ -105,6 +105,11 @@ void load_indexed_shards(const std::string& directory, CheckpointView& view) {
 
 void load_all_safetensors(const std::string& directory, const std::vector<std::string>& file_names,
                           CheckpointView& view) {
+  // A model in one file has this name, and what stands beside it is something else.
+  constexpr std::string_view kWhole = "model.safetensors";
+  if (file_names.size() > 1 && std::ranges::find(file_names, kWhole) != file_names.end()) {
+    return load_all_safetensors(directory, {std::string(kWhole)}, view);
+  }
   // Mistral's own layout may stand beside the same weights in Hugging Face's.
   const auto starts_with = [](std::string_view prefix) {
     return [prefix](const std::string& name) { return name.starts_with(prefix); };

@@ -23,8 +23,9 @@ class Config {
  public:
   /// config.json of a directory (`text_config` inside it when the sizes are there).
   static Config from_hf(const Json& config);
-  /// GGUF metadata through the architecture's table.
-  static Config from_gguf(const Json& metadata, std::string_view architecture, std::span<const ConfigKey> keys);
+  /// Metadata of the GGUF file `file` through the architecture's table.
+  static Config from_gguf(const Json& metadata, std::string_view file, std::string_view architecture,
+                          std::span<const ConfigKey> keys);
 
   bool has(std::string_view key) const;
   const Json* find(std::string_view key) const;
@@ -36,7 +37,7 @@ class Config {
   std::string text_or(std::string_view key, std::string_view fallback) const;
   /// The object under `key` as settings of its own; null values and absence give nothing.
   std::optional<Config> section(std::string_view key) const;
-  /// "config.json: 'rope_scaling.factor'": for messages about a key.
+  /// "config.json: key 'rope_scaling.factor'": for messages about a key.
   std::string where(std::string_view key) const;
   /// Throws Error{model} about a key.
   template <class... Args>
@@ -45,8 +46,12 @@ class Config {
   }
 
  private:
+  /// Name of a key as the file has it.
+  std::string full_name(std::string_view key) const;
+  const Json& require(std::string_view key) const;
+
   Json values_ = Json::object();
-  std::string source_;  // "config.json" or "GGUF metadata"
+  std::string source_;  // file name, printable
   std::string prefix_;  // of keys in messages
   std::span<const ConfigKey> gguf_keys_;
 };

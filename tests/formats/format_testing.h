@@ -54,9 +54,9 @@ class TensorWriter {
   }
   void remove(const std::string& name) { tensors_.erase(name); }
 
-  /// Writes model.safetensors and config.json into `dir` and opens it.
-  CheckpointView open(const TempDir& dir, const Json& quantization_config = nullptr) const {
-    Json header = Json::object(), config = {{"architectures", {"LlamaForCausalLM"}}};
+  /// Writes model.safetensors and config.json into `dir`.
+  void write(const TempDir& dir, const Json& config) const {
+    Json header = Json::object();
     std::string data;
     for (const auto& [name, tensor] : tensors_) {
       header[name] = {{"dtype", tensor.dtype},
@@ -67,8 +67,13 @@ class TensorWriter {
     const std::string text = header.dump();
     const uint64_t n = text.size();
     write_text(dir.file("model.safetensors"), std::string(reinterpret_cast<const char*>(&n), sizeof n) + text + data);
-    if (!quantization_config.is_null()) config["quantization_config"] = quantization_config;
     write_text(dir.file("config.json"), config.dump());
+  }
+  /// Writes a config that says no more than it must, and opens the folder.
+  CheckpointView open(const TempDir& dir, const Json& quantization_config = nullptr) const {
+    Json config = {{"architectures", {"LlamaForCausalLM"}}};
+    if (!quantization_config.is_null()) config["quantization_config"] = quantization_config;
+    write(dir, config);
     return open_checkpoint(dir.path().string());
   }
 

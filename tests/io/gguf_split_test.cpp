@@ -62,6 +62,9 @@ TEST_F(GgufSplit, fault_027_part_missing) {
   std::filesystem::remove(part(2));
   expect_failure(part(1), "m-00002-of-00003.gguf: part 2 of 3 is missing");
   expect_failure(dir_.path(), "not one complete split set");
+  write();
+  std::filesystem::remove(part(3));
+  expect_failure(part(1), "m-00003-of-00003.gguf: part 3 of 3 is missing");
 }
 
 TEST_F(GgufSplit, fault_027_not_the_first_part) { expect_failure(part(2), "this is part 2 of 3; open the first part"); }

@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <ctime>
-#include <fstream>
 
 #include "base/error.h"
 #include "io/gguf_writer.h"
@@ -371,17 +370,6 @@ TEST_F(Gguf, array_elements_are_limited) {
   expect_failure(good_.write(), fmt::format("(got {}, limit {})", kMaxJsonValues + 1, kMaxJsonValues));
 }
 
-/// Highest resident memory since the last call with `reset`, in KiB; -1 where the kernel does not tell.
-long peak_kib(bool reset) {
-  if (reset && !(std::ofstream("/proc/self/clear_refs") << 5).flush()) return -1;
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;) {
-    long kib = -1;
-    if (word == "VmHWM:" && status >> kib) return kib;
-  }
-  return -1;
-}
-
 TEST_F(Gguf, small_hostile_files_stay_below_64_mb) {
 #if defined(__SANITIZE_ADDRESS__)
   GTEST_SKIP() << "the sanitizer keeps freed memory";
@@ -392,10 +380,10 @@ TEST_F(Gguf, small_hostile_files_stay_below_64_mb) {
   std::string bytes = good_.write();
   ASSERT_LT(bytes.size(), size_t{1'000'000});
   bytes = poke(bytes, good_.at.at("exps.type"), UINT32_MAX);
-  const long before = peak_kib(true);
+  const long before = testing::peak_kib(true);
   if (before < 0) GTEST_SKIP() << "no /proc/self/clear_refs";
   expect_failure(bytes, "type 4294967295 is unknown");
-  EXPECT_LT(peak_kib(false) - before, 48 << 10);
+  EXPECT_LT(testing::peak_kib(false) - before, 48 << 10);
 }
 
 }  // namespace

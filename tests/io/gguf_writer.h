@@ -33,6 +33,7 @@ struct GgufTensor {
   std::vector<uint64_t> dims;  // K first
   uint32_t type;
   uint64_t n_bytes;
+  std::string data{};  // up to n_bytes, the rest is filled up
 };
 
 inline GgufKey u16_key(std::string name, uint16_t value) {
@@ -118,6 +119,8 @@ struct GgufFile {
     out.resize(align(out.size()));
     at["data"] = out.size();
     out.resize(out.size() + end_, 'd');
+    for (size_t i = 0; i < tensors.size(); ++i)
+      out.replace(at["data"] + offsets[i], tensors[i].data.size(), tensors[i].data);
     return out;
   }
 

@@ -134,6 +134,7 @@ TEST_F(Safetensors, fault_032_header_not_json) {
   std::string with_nul(kGoodHeader);
   with_nul.back() = '\0';
   expect_failure(with_header(with_nul), fmt::format("header: byte {}: NUL", with_nul.size() - 1));
+  expect_failure(with_header(changed("format", std::string_view("for\0mat", 7))), "header: byte 21: NUL");
   expect_failure(with_header("{\"a\": "), "header: byte 6: ");
 }
 
@@ -219,8 +220,24 @@ TEST_F(Safetensors, fault_041_metadata) {
   expect_failure(with_header(changed("{\"format\":\"pt\"}", "[]")), "__metadata__: expected an object of strings");
   expect_failure(with_header(changed("\"pt\"", "1")), "__metadata__: expected an object of strings");
   expect_failure(with_header(changed("\"pt\"", "{}")), "__metadata__: expected an object of strings");
-  const std::string large(20'000'000, 'x');
+  const std::string large(50'000'000, 'x');
   EXPECT_EQ(load(with_header(changed("\"pt\"", "\"" + large + "\""))).metadata["format"], large);
+}
+
+// The most expensive megabyte: what a parser keeps of it is many times larger.
+TEST_F(Safetensors, small_hostile_headers_stay_below_64_mb) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the sanitizer keeps freed memory";
+#endif
+  for (const char* value : {"0,", "[],", "{},", "\"\",", "[[]],"}) {
+    std::string header = "{\"a\":[";
+    while (header.size() < 1'000'000) header += value;
+    header.back() = ']';
+    const long before = testing::peak_kib(true);
+    if (before < 0) GTEST_SKIP() << "no /proc/self/clear_refs";
+    expect_failure(with_header(header + "}"), "tensor 'a': expected an object");
+    EXPECT_LT(testing::peak_kib(false) - before, 64 << 10) << value;
+  }
 }
 
 TEST_F(Safetensors, entries_of_another_kind_are_errors) {

@@ -151,6 +151,11 @@ TEST(Jinja, StrftimeNow) {
   EXPECT_THAT(error_of("{{ strftime_now('%Y' * 5000) }}", ErrorKind::request), HasSubstr("cannot format"));
 }
 
+TEST(Jinja, ErrorsShowControlBytesEscaped) {
+  EXPECT_THAT(error_of("{{ '{:*^\n}'.format('ab') }}", ErrorKind::request), HasSubstr("'\\x0a'"));
+  EXPECT_THAT(error_of("{{ '%\n' % 1 }}", ErrorKind::request), HasSubstr("'\\x0a'"));
+}
+
 TEST(Jinja, OneTemplateInSeveralThreads) {
   const ChatTemplate shared("{% for i in range(200) %}{{ 'literal' ~ i }}{% endfor %}");
   const OrderedJson none = OrderedJson::object();

@@ -183,6 +183,24 @@ TEST(TokenizerFaultTest, fault_059_merges) {
   }
 }
 
+// Merges that lead back to where they came from, also through a token of no bytes: each step still joins two symbols.
+TEST(TokenizerFaultTest, fault_059_merge_cycles_end) {
+  std::vector<std::string> texts{"a", "b", "ab", "ba", "abba", "baab", ""};
+  GgufVocab vocab;
+  vocab.model = "gpt2";
+  vocab.pre = "gpt-2";
+  vocab.tokens.assign(texts.begin(), texts.end());
+  vocab.merges = {"a b", "b a", "ab ba", "ba ab"};
+  EXPECT_EQ(Tokenizer::from_gguf(vocab, "m.gguf").encode("abba"), (Ids{4}));
+  vocab.merges = {"b a", "a b", "ba ab", "ab ba", " a", "a ", " "};
+  const auto tokenizer = Tokenizer::from_gguf(vocab, "m.gguf");
+  std::string text;
+  for (int i = 0; i < 100'000; ++i) text += "ab";
+  Ids ids;
+  EXPECT_LT(seconds([&] { ids = tokenizer.encode(text); }), kTimeScale);
+  EXPECT_EQ(tokenizer.decode(ids, false), text);
+}
+
 TEST(TokenizerFaultTest, fault_059_many_merges) {
   Json json = smollm2();
   Json& merges = json["model"]["merges"];

@@ -1,8 +1,9 @@
 #include "app/cli/flags.h"
 
 #include <algorithm>
-#include <numeric>
 #include <type_traits>
+
+#include "app/cli/nearest.h"
 
 namespace packhorse::cli {
 namespace {
@@ -19,21 +20,6 @@ std::string default_text(const Flag& flag, const auto& member) {
 
 std::string help_text(const Flag& flag, const auto& member) {
   return fmt::format("{} [default: {}; {}]", flag.help, default_text(flag, member), flag.variable());
-}
-
-/// Levenshtein distance.
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i + 1);
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t substituted = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({substituted, row[j] + 1, diagonal + 1});
-    }
-  }
-  return row.back();
 }
 
 /// What `command` accepts at this place: its options and subcommands.
@@ -63,11 +49,11 @@ std::string wrap_help(std::string_view text) {
 void add_engine_flags(CLI::App& command, EngineOptions& options) {
   app::visit_flags(options, [&](const Flag& flag, auto& member) {
     const std::string help = help_text(flag, member), name = flag.long_name();
+    const std::string names = flag.letter ? fmt::format("-{},{}", flag.letter, name) : name;
     CLI::Option* option = nullptr;
     if constexpr (std::is_same_v<decltype(member), bool&>) {
-      option = command.add_flag(fmt::format("{},!--no-{}", name, flag.name), member, wrap_help(help));
+      option = command.add_flag(fmt::format("{},!--no-{}", names, flag.name), member, wrap_help(help));
     } else {
-      const std::string names = flag.letter ? fmt::format("-{},{}", flag.letter, name) : name;
       option = add_value(command, names, flag.metavar, help, [flag, name, &member](const std::string& text) {
         app::set_from_text(flag, name, text, member);
       });
@@ -84,11 +70,13 @@ void finish_engine_flags(const CLI::App& command, EngineOptions& options) {
 
 std::vector<std::string> normalize_arguments(int argc, const char* const* argv) {
   std::vector<std::string> arguments;
+  const bool is_bench = argc > 1 && std::string_view(argv[1]) == "bench";  // elsewhere it is -p with the value g
   bool only_positional = false;
   for (int i = 1; i < argc; ++i) {
     std::string text = argv[i];
     only_positional = only_positional || text == "--";
     if (!only_positional && text == "-tp") text = "--tensor-parallel-size";
+    if (!only_positional && text == "-pg" && is_bench) text = "--pg";
     if (!only_positional && text.starts_with("--")) {
       const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(text.find('='), text.size()));
       std::replace(text.begin(), end, '_', '-');
@@ -100,11 +88,7 @@ std::vector<std::string> normalize_arguments(int argc, const char* const* argv) 
 
 void fail_unknown(const CLI::App& command, const std::string& argument) {
   const std::string word = argument.substr(0, argument.find('='));
-  std::string nearest;
-  size_t best = std::max<size_t>(2, word.size() / 3) + 1;
-  for (const std::string& known : known_words(command)) {
-    if (const size_t distance = edit_distance(word, known); distance < best) best = distance, nearest = known;
-  }
+  const std::string nearest = nearest_word(word, known_words(command));
   const std::string hint = nearest.empty() ? "see --help" : fmt::format("did you mean '{}'?", nearest);
   const char* what = argument.starts_with('-')         ? "unknown option"
                      : command.get_parent() == nullptr ? "unknown command"

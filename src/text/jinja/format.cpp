@@ -218,7 +218,8 @@ std::string brace_value(Interpreter& in, const Value& value, char conversion, st
     if (!known) in.fail("unknown format code '{}'", printable(std::string_view(&spec.type, 1)));
     return format_number(in, spec, value);
   }
-  if (spec.type != '\0' && spec.type != 's') in.fail("unknown format code '{}' for a string", spec.type);
+  if (spec.type != '\0' && spec.type != 's')
+    in.fail("unknown format code '{}' for a string", printable(std::string_view(&spec.type, 1)));
   return format_text(in, spec, to_text(in, value));
 }
 
