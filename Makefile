@@ -1,13 +1,18 @@
 # What a newcomer types. Every target sets up what it needs: `make run` on a bare Debian 12 is enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint-setup configure build run test check-sanitize check-threads check-all lint format bench-peers clean
+.PHONY: help setup lint-setup configure build run test check-sanitize check-threads check-all fuzz fuzz-build fuzz-replay lint format bench-peers wheel install clean
 MAKEFLAGS += --no-print-directory
 
 JOBS ?= $(shell nproc)
 PACKHORSE_SHARED ?= $(abspath ../shared)
 export PACKHORSE_SHARED
 CONFIGURE = cmake -G Ninja -S . -DPACKHORSE_WERROR=ON -DPython_EXECUTABLE=$(CURDIR)/.venv/bin/python
+# The folder build-fuzz: clang's libFuzzer, with the checks of make check-sanitize and for floats that fit no integer.
+CONFIGURE_FUZZ = cmake -G Ninja -S . -DCMAKE_C_COMPILER=clang-14 -DCMAKE_CXX_COMPILER=clang++-14 -DPACKHORSE_WERROR=ON -DPACKHORSE_PYTHON=OFF \
+  -DPACKHORSE_TESTS=OFF -DPACKHORSE_FUZZ=ON -DPACKHORSE_SANITIZE=fuzzer-no-link,address,undefined,float-cast-overflow
+FUZZ_SECONDS ?= 900
 PROMPT ?= What is the capital of Japan?
+PREFIX ?= /usr/local
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -22,7 +27,7 @@ build/build.ninja: | setup
 	@$(CONFIGURE) -B build --log-level=WARNING
 
 build: setup build/build.ninja  ## the command line in build/packhorse; .venv/bin/python imports packhorse
-	@cmake --build build --parallel $(JOBS) --target packhorse _packhorse
+	@cmake --build build --parallel $(JOBS) --target packhorse python_stub
 
 run: setup build/build.ninja  ## build the command line and ask the demo model a question
 	@cmake --build build --parallel $(JOBS) --target packhorse
@@ -38,12 +43,24 @@ check-sanitize: setup  ## the tests under AddressSanitizer and UndefinedBehavior
 	@cmake --build build-asan --parallel $(JOBS)
 	@scripts/run_tests build-asan
 
-check-threads: setup  ## the tests under ThreadSanitizer
-	@[ -f build-tsan/build.ninja ] || $(CONFIGURE) -B build-tsan --log-level=WARNING -DPACKHORSE_SANITIZE=thread -DPACKHORSE_PYTHON=OFF
-	@cmake --build build-tsan --parallel $(JOBS)
-	@scripts/run_tests build-tsan
+# The repository's own checkpoints are enough here, and of the tests those whose code knows threads.
+check-threads: setup  ## tests of the engine, the kernels and the thread pool under ThreadSanitizer
+	@[ -f build-tsan/build.ninja ] || $(CONFIGURE) -B build-tsan --log-level=WARNING -DPACKHORSE_SANITIZE=thread -DPACKHORSE_PYTHON=OFF -DPACKHORSE_TEST_AREAS="base;kernels;engine"
+	@cmake --build build-tsan --parallel $(JOBS) --target test_base test_kernels test_engine
+	@PACKHORSE_SHARED=$(CURDIR)/build-tsan PACKHORSE_CHECKPOINTS=$(CURDIR)/build-tsan scripts/run_tests build-tsan
 
-check-all: test lint check-sanitize check-threads  ## all of the above and what continuous integration leaves out
+fuzz-build:
+	@scripts/setup fuzz
+	@[ -f build-fuzz/build.ninja ] || $(CONFIGURE_FUZZ) -B build-fuzz --log-level=WARNING
+	@cmake --build build-fuzz --parallel $(JOBS) --target tests/fuzz/all
+
+fuzz: fuzz-build  ## run every fuzz target for FUZZ_SECONDS
+	@scripts/fuzz build-fuzz/tests/fuzz $(FUZZ_SECONDS)
+
+fuzz-replay: fuzz-build  ## feed the fuzz targets their corpora once
+	@scripts/fuzz build-fuzz/tests/fuzz 0
+
+check-all: test lint check-sanitize check-threads fuzz  ## all of the above and what continuous integration leaves out
 	@scripts/check_wheel
 
 lint: lint-setup build/build.ninja  ## formatting, layers, clang-tidy, words and sizes
@@ -52,8 +69,15 @@ lint: lint-setup build/build.ninja  ## formatting, layers, clang-tidy, words and
 format: lint-setup  ## let clang-format rewrite the sources
 	@git ls-files -co --exclude-standard '*.h' '*.cpp' | xargs -r clang-format-14 -i
 
-bench-peers: setup  ## build llama.cpp in build-peers to measure against
-	@scripts/bench-peers
+bench-peers: build  ## measure against llama.cpp, both limited to ISA (default: the best of this CPU)
+	@.venv/bin/python bench/peers --isa "$(ISA)" --jobs $(JOBS)
+
+wheel: setup  ## write a Python wheel for other machines into dist
+	@scripts/wheel
+
+install: setup build/build.ninja  ## install command line and C++ library into PREFIX
+	@cmake --build build --parallel $(JOBS) --target packhorse libpackhorse
+	@cmake --install build --prefix "$(PREFIX)"
 
 clean:  ## remove everything that was built (.venv and build-peers stay)
-	rm -rf build build-asan build-tsan dist
+	rm -rf build build-asan build-tsan build-fuzz dist
