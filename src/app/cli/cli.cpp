@@ -36,6 +36,13 @@ void parse(CLI::App& program, std::vector<std::string> arguments) {
   }
 }
 
+/// Switches stand once, like options with a value: of two that contradict each other none is meant.
+void refuse_repetition(CLI::App& command) {
+  for (CLI::Option* option : command.get_options()) {
+    if (option->get_items_expected_max() == 0) option->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+  }
+}
+
 /// Shows a switch as "--x,--no-x", without the parser's own notation of its opposite.
 class HelpFormatter : public CLI::Formatter {
  public:
@@ -57,7 +64,9 @@ void run_commands(int argc, const char* const* argv) {
   bool wants_version = false;
   program.add_flag("--version", wants_version, "build, CPU features and instruction sets: what a bug report needs");
   const std::vector<Command> commands = {add_run_command(program), add_inspect_command(program),
-                                         add_eval_command(program)};
+                                         add_eval_command(program), add_bench_command(program)};
+  refuse_repetition(program);
+  for (const Command& command : commands) refuse_repetition(*command.parser);
   try {
     parse(program, normalize_arguments(argc, argv));
   } catch (const CLI::CallForHelp&) {
@@ -70,7 +79,7 @@ void run_commands(int argc, const char* const* argv) {
     if (const auto extra = command.parser->remaining(); !extra.empty()) fail_unknown(*command.parser, extra.front());
     return command.execute();
   }
-  throw Error(ErrorKind::usage, "no command given (run, inspect or eval; --help tells more)");
+  throw Error(ErrorKind::usage, "no command given (run, inspect, eval or bench; --help tells more)");
 }
 
 int report(ErrorKind kind, std::string_view message) {

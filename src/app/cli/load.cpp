@@ -3,39 +3,25 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <memory>
+
+#include "app/cli/progress_line.h"
 #include "app/cli/terminal.h"
 
 namespace packhorse::cli {
-namespace {
-
-/// One line that is rewritten as work goes on and vanishes in the end, also when loading fails.
-class ProgressLine {
- public:
-  ~ProgressLine() { show(""); }
-  void update(std::string_view what, uint64_t done, uint64_t total) {
-    const uint64_t percent = total ? done * 100 / total : 100;
-    show(fmt::format("{}: {}%", printable(what, 60), percent));
-  }
-
- private:
-  void show(const std::string& text) {
-    if (text == shown_) return;
-    write_stderr(fmt::format("\r{:<{}}\r{}", "", shown_.size(), text));
-    shown_ = text;
-  }
-  std::string shown_;
-};
-
-}  // namespace
 
 Engine load_engine(EngineOptions options) {
-  ProgressLine line;
+  const auto line = std::make_shared<ProgressLine>();  // the engine keeps it for later work
   if (is_terminal(STDERR_FILENO)) {
-    options.on_progress = [&line](std::string_view what, uint64_t done, uint64_t total) {
-      line.update(what, done, total);
+    options.on_progress = [line](std::string_view what, uint64_t done, uint64_t total) {
+      line->update(what, done, total);
     };
   }
-  return Engine(options);
+  Engine engine(options);
+  line->clear();
+  line->count_things();  // what follows loading is texts to score
+  for (const std::string& warning : engine.warnings()) write_stderr(fmt::format("warning: {}\n", warning));
+  return engine;
 }
 
 }  // namespace packhorse::cli

@@ -5,7 +5,7 @@
 
 namespace packhorse::cli {
 
-/// The engine, with a line of progress while it loads when standard error is a terminal.
+/// The engine, with a progress bar while it loads and scores when standard error is a terminal.
 Engine load_engine(EngineOptions options);
 
 }  // namespace packhorse::cli

@@ -18,6 +18,7 @@ namespace {
 
 constexpr size_t kMaxPromptBytes = size_t{32} << 20;
 constexpr size_t kMaxFileBytes = size_t{1} << 30;
+constexpr const char* kStdin = "standard input";
 
 /// 0, or errno of the write that failed.
 int write_all(int descriptor, std::string_view text) {
@@ -30,21 +31,26 @@ int write_all(int descriptor, std::string_view text) {
   return 0;
 }
 
+/// Reads a piece behind the end of `text`; false at the end of the file.
+bool read_more(int descriptor, const std::string& what, std::string& text) {
+  constexpr size_t kPiece = size_t{1} << 16;
+  const size_t used = text.size();
+  text.resize(used + kPiece);
+  ssize_t n = 0;
+  do n = ::read(descriptor, text.data() + used, kPiece);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) throw Error(ErrorKind::io, fmt::format("{}: cannot read: {}", what, std::strerror(errno)));
+  text.resize(used + static_cast<size_t>(n));
+  return n > 0;
+}
+
 /// Reads to the end; `what` names the source in errors, `too_large` is the kind of the error beyond `limit`.
 std::string read_all(int descriptor, const std::string& what, size_t limit, ErrorKind too_large) {
   std::string text;
-  for (size_t used = 0;;) {
-    text.resize(used + (size_t{1} << 16));
-    const ssize_t n = ::read(descriptor, text.data() + used, text.size() - used);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw Error(ErrorKind::io, fmt::format("{}: cannot read: {}", what, std::strerror(errno)));
-    used += static_cast<size_t>(n);
-    if (used > limit) throw Error(too_large, fmt::format("{}: more than {} MB", what, limit >> 20));
-    if (n == 0) {
-      text.resize(used);
-      return text;
-    }
+  while (read_more(descriptor, what, text)) {
+    if (text.size() > limit) throw Error(too_large, fmt::format("{}: more than {} MB", what, limit >> 20));
   }
+  return text;
 }
 
 extern "C" void end_process(int signal) { ::_exit(128 + signal); }
@@ -66,6 +72,10 @@ void write_stdout(std::string_view text) {
 }
 
 void write_stderr(std::string_view text) { write_all(STDERR_FILENO, text); }
+
+void write_note(std::string_view line) {
+  write_stderr(wants_color(STDERR_FILENO) ? fmt::format("\x1b[2m{}\x1b[0m\n", line) : fmt::format("{}\n", line));
+}
 
 std::string without_controls(std::string_view text) {
   std::string shown;
@@ -89,9 +99,26 @@ void install_signal_handlers() {
   sigaction(SIGTERM, &action, nullptr);
   action.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &action, nullptr);
+  sigaction(SIGXFSZ, &action, nullptr);
 }
 
-std::string read_stdin() { return read_all(STDIN_FILENO, "standard input", kMaxPromptBytes, ErrorKind::request); }
+std::optional<std::string> StdinLines::next() {
+  size_t searched = 0, end = 0;
+  while ((end = buffer_.find('\n', searched)) == buffer_.npos) {
+    searched = buffer_.size();
+    if (read_more(STDIN_FILENO, kStdin, buffer_)) {
+      if (buffer_.size() <= kMaxPromptBytes) continue;
+      throw Error(ErrorKind::request, fmt::format("{}: a line of more than {} MB", kStdin, kMaxPromptBytes >> 20));
+    }
+    if (buffer_.empty()) return std::nullopt;
+    buffer_.push_back('\n');  // the last line need not end
+  }
+  std::string line = buffer_.substr(0, end);
+  buffer_.erase(0, end + 1);
+  return line;
+}
+
+std::string read_stdin() { return read_all(STDIN_FILENO, kStdin, kMaxPromptBytes, ErrorKind::request); }
 
 std::string read_text_file(const std::string& path) {
   const std::string name = printable(path);
