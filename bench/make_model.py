@@ -35,7 +35,9 @@ def parse_arguments():
     parser.add_argument("--vocab", type=int, help="default: 49152, or the size of --tokenizer's vocabulary")
     parser.add_argument("--tied", action="store_true", help="the embedding is the head")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tokenizer", metavar="DIR_OR_GGUF", help="copy this vocabulary instead of making one up")
+    words = parser.add_mutually_exclusive_group()
+    words.add_argument("--tokenizer", metavar="DIR_OR_GGUF", help="copy this vocabulary instead of making one up")
+    words.add_argument("--no-vocab", action="store_true", help="write no tokenizer: the model takes token ids alone")
     return parser.parse_args()
 
 
@@ -56,12 +58,12 @@ def main():
     if arguments.encoding not in encoders:
         container = "a GGUF file" if as_gguf else "a model directory"
         raise SystemExit(f"error: {container} cannot hold '{arguments.encoding}', only {', '.join(encoders)}")
-    words = vocabulary.load(arguments.tokenizer, arguments.vocab)
+    words = vocabulary.none() if arguments.no_vocab else vocabulary.load(arguments.tokenizer, arguments.vocab)
     architecture = Architecture(
         name=arguments.arch, layers=arguments.layers, hidden=arguments.hidden, intermediate=arguments.intermediate,
         heads=arguments.heads, kv_heads=arguments.kv_heads,
         head_dim=arguments.head_dim or arguments.hidden // arguments.heads,
-        vocab=arguments.vocab or len(words.tokens), tied=arguments.tied)
+        vocab=arguments.vocab or len(words.tokens) or vocabulary.DEFAULT_SIZE, tied=arguments.tied)
     container = gguf_file if as_gguf else safetensors_file
     container.write(arguments.out, architecture, Weights(arguments.seed), words, arguments.encoding, progress)
 

@@ -1,16 +1,15 @@
 # The Python package: the extension packhorse._packhorse beside the modules of src/app/python/packhorse, laid out in
-# build/python so that one .pth line makes it importable, and installed into wheels.
+# build/python so that one .pth line makes it importable, and installed into wheels. From Python 3.12 on the extension uses
+# the stable interface, so that one wheel serves every later Python.
 file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/app/python/*.cpp)
-if(NOT sources)
-  return()
-endif()
-find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module)
+find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module OPTIONAL_COMPONENTS Development.SABIModule)
 execute_process(COMMAND ${Python_EXECUTABLE} -m nanobind --cmake_dir
   OUTPUT_STRIP_TRAILING_WHITESPACE OUTPUT_VARIABLE nanobind_ROOT COMMAND_ERROR_IS_FATAL ANY)
 find_package(nanobind CONFIG REQUIRED)
 
-nanobind_add_module(_packhorse NB_STATIC ${sources})
+nanobind_add_module(_packhorse NB_STATIC STABLE_ABI ${sources})
 target_link_libraries(_packhorse PRIVATE packhorse_engine)
+target_link_options(_packhorse PRIVATE LINKER:--exclude-libs,ALL)
 target_include_directories(_packhorse SYSTEM PRIVATE ${NB_DIR}/include)  # no warnings from there
 target_compile_options(_packhorse PRIVATE ${PACKHORSE_WARNINGS})
 
@@ -24,7 +23,12 @@ foreach(module ${modules})
   file(CREATE_LINK ${PROJECT_SOURCE_DIR}/src/app/python/packhorse/${module} ${package}/${module} SYMBOLIC)
 endforeach()
 
-install(TARGETS _packhorse LIBRARY DESTINATION packhorse COMPONENT python)
+nanobind_add_stub(python_stub MODULE packhorse._packhorse OUTPUT ${package}/_packhorse.pyi PYTHON_PATH ${PROJECT_BINARY_DIR}/python
+  DEPENDS _packhorse)
+
+# Parts of a wheel, not of an installation.
+install(TARGETS _packhorse LIBRARY DESTINATION packhorse COMPONENT python EXCLUDE_FROM_ALL)
+install(FILES ${package}/_packhorse.pyi DESTINATION packhorse COMPONENT python EXCLUDE_FROM_ALL)
 if(SKBUILD)  # a wheel also brings the command line
   install(TARGETS packhorse RUNTIME DESTINATION ${SKBUILD_SCRIPTS_DIR} COMPONENT python)
 endif()

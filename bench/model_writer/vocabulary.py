@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import gguf_file
 
+DEFAULT_SIZE = 49152
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5  # token types of GGUF
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 DIGITS = {"type": "Digits", "individual_digits": True}
@@ -56,7 +57,7 @@ class Vocabulary:
         return entries + ([("tokenizer.chat_template", "string", self.chat_template)] if self.chat_template else [])
 
     def hf_files(self):
-        if self.files:
+        if self.files or not self.tokens:
             return self.files
         if self.pre not in PRE_TOKENIZERS:
             raise SystemExit(f"error: no tokenizer.json for pre-tokenizer '{self.pre}': give a directory")
@@ -160,10 +161,15 @@ def from_gguf(path):
                       values.get("tokenizer.chat_template", ""), metadata=metadata)
 
 
+def none():
+    """What llama.cpp's converter writes for a model without a tokenizer: a name that says so, and no files."""
+    return Vocabulary([], [], [], "", 1, 2, metadata=[("tokenizer.ggml.model", "string", "no_vocab")])
+
+
 def load(source, size):
-    """`source`: directory, GGUF file, or None = made up; `size`: None = the source's own, 49152 when made up."""
+    """`source`: directory, GGUF file, or None = made up; `size`: None = the source's own, DEFAULT_SIZE when made up."""
     if source is None:
-        return synthetic(size or 49152)
+        return synthetic(size or DEFAULT_SIZE)
     path = Path(source)
     vocabulary = from_directory(path) if path.is_dir() else from_gguf(path)
     if size and size < len(vocabulary.tokens):

@@ -1,8 +1,18 @@
 #pragma once
 /// Packhorse: runs any quantized language-model checkpoint on the machine at hand.
 ///
-/// The one public header. Names, defaults and meanings follow vLLM's offline API. All errors are `packhorse::Error`
-/// (see `ErrorKind`). An `Engine` is single-threaded: calls on one object must not overlap, except `Engine::interrupt`.
+/// The one public header. Names, defaults and meanings follow vLLM's offline API.
+///
+/// Ownership: arguments and results are values. No function keeps a reference to an argument, and what a function
+/// returns by reference belongs to its `Engine` and lives as long.
+///
+/// Threads: calls on one `Engine` must not overlap, `const` ones included; to stop an answer, call `abort` between two
+/// steps. Different engines are independent of each other. The threads that an engine computes with are its own and
+/// never call back. Free functions and plain structs may be used from any thread.
+///
+/// Errors: functions throw `packhorse::Error` of the kinds that they name; std::bad_alloc and Error{internal} are
+/// possible everywhere, unless the declaration says noexcept. A call that throws leaves the engine usable. The library
+/// never ends the process and writes to no stream.
 
 #include <cstdint>
 #include <functional>
@@ -14,6 +24,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#pragma GCC visibility push(default)  // the library hides all other names
 
 namespace packhorse {
 
@@ -27,7 +39,8 @@ enum class ErrorKind : uint8_t {
   internal,  // a bug of ours
 };
 
-/// `what()` is one line without a leading "error: "; it names file, tensor or field, and value.
+/// The one exception type. `what()` is one line without a leading "error: "; it names file, tensor or field, and value.
+/// What it repeats of a file or a user is `printable`.
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
@@ -45,10 +58,13 @@ int exit_status(ErrorKind kind) noexcept;
 /// `max_bytes` of the input are kept and a cut is marked by "...".
 std::string printable(std::string_view text, size_t max_bytes = 80);
 
-/// Progress of long work: `done` of `total` units (bytes or files); called from the thread that asked for the work.
+/// Progress of long work: `done` of `total` of `what`, which is valid during the call alone; bytes while a model is
+/// fetched, loaded or quantized, tokens while a text is scored. Called a few times a second, from the thread that asked
+/// for the work; what it throws ends the work and reaches the caller.
 using ProgressFn = std::function<void(std::string_view what, uint64_t done, uint64_t total)>;
 
-/// How a model is opened. Strings take what vLLM's flags of the same name take; empty means "not given".
+/// How a model is opened. Strings take what vLLM's flags of the same name take; empty means "not given". `model` is all
+/// that has to be set.
 struct EngineOptions {
   std::string model;         // directory, .gguf file, repo id, or "demo"
   std::string tokenizer;     // directory or file, when not the model's own
@@ -76,13 +92,16 @@ struct EngineOptions {
   int threads = 0;  // 0 = one per available core
   bool enable_prefix_caching = true;
   bool trust_remote_code = false;  // accepted; no code of a checkpoint ever runs
+  bool verbose = false;            // warnings name every tensor that the model has no use for
   bool skip_tokenizer_init = false;
-  ProgressFn on_progress;  // may be empty
+  ProgressFn on_progress;  // of loading; may be empty; kept, with its captures, as long as the engine
 };
 
+/// What the outputs of `Engine::step` hold: all so far, what came since the last output, or one output at the end. Text
+/// that may still turn into a stop string, or is half a character, is held back until that is decided.
 enum class OutputKind : uint8_t { cumulative, delta, final_only };
 
-/// vLLM's SamplingParams; `validate` states the ranges.
+/// How one request is sampled: vLLM's SamplingParams. `Engine::add` applies `validate_and_normalize` to its own copy.
 struct SamplingParams {
   int64_t n = 1;
   double presence_penalty = 0.0;
@@ -105,12 +124,16 @@ struct SamplingParams {
   bool spaces_between_special_tokens = true;
   bool include_stop_str_in_output = false;
   OutputKind output_kind = OutputKind::cumulative;
+  std::map<int64_t, double> logit_bias;                   // token id -> what is added to its logit
+  std::optional<std::vector<int64_t>> allowed_token_ids;  // the only ids that may be chosen
+  std::vector<std::string> bad_words;  // the token that would complete one, alone or after a space, is not chosen
 
   /// Checks ranges and applies vLLM's rules (temperature below 1e-5 is greedy and resets top_p, top_k and min_p, 0 < t
-  /// < 0.01 is raised to 0.01). Throws Error{request} naming parameter and value.
+  /// < 0.01 is raised to 0.01, a bias is clamped to [-100, 100]). Throws Error{request} naming parameter and value.
   void validate_and_normalize();
 };
 
+/// One entry of the log-probabilities of a position.
 struct Logprob {
   float logprob = 0;  // natural logarithm, before penalties and temperature
   int64_t rank = 0;   // 1 = most likely
@@ -119,31 +142,33 @@ struct Logprob {
 /// Token id and its entry, the most likely first; the sampled (or prompt) token is always among them.
 using TokenLogprobs = std::vector<std::pair<int32_t, Logprob>>;
 
+/// One of the `n` answers to a request.
 struct CompletionOutput {
-  int64_t index = 0;
-  std::string text;
-  std::vector<int32_t> token_ids;
-  double cumulative_logprob = 0;  // of token_ids; meaningful when logprobs were asked for
-  std::optional<std::vector<TokenLogprobs>> logprobs;
-  std::string finish_reason;               // "" while running, then stop, length, abort or error
-  std::optional<std::string> stop_string;  // what stopped it, for finish_reason "stop"
+  int64_t index = 0;               // 0 .. n-1
+  std::string text;                // valid UTF-8; OutputKind says how much of it, token_ids and logprobs
+  std::vector<int32_t> token_ids;  // with the token that ended it
+  double cumulative_logprob = 0;   // of all tokens so far; meaningful when logprobs were asked for
+  std::optional<std::vector<TokenLogprobs>> logprobs;  // one for each of token_ids, if asked for
+  std::string finish_reason;                           // "" while running, then stop, length, abort or error
+  std::optional<std::string> stop_string;              // what stopped it, for finish_reason "stop"
   std::optional<int64_t> stop_token_id;
   bool finished() const { return !finish_reason.empty(); }
 };
 
-/// Seconds on the monotonic clock since the engine was made.
+/// When things happened to a request, in seconds on a monotonic clock that starts with the engine; 0 = not yet.
 struct RequestMetrics {
   double arrival = 0, first_scheduled = 0, first_token = 0, last_token = 0;
 };
 
+/// What a step returns of one request: a snapshot that shares nothing with the engine.
 struct RequestOutput {
-  uint64_t request_id = 0;
+  uint64_t request_id = 0;  // as Engine::add returned it
   std::optional<std::string> prompt;
   std::vector<int32_t> prompt_token_ids;
   std::optional<std::vector<std::optional<TokenLogprobs>>> prompt_logprobs;  // [0] is empty
-  std::vector<CompletionOutput> outputs;
-  bool finished = false;
-  int64_t num_cached_tokens = 0;  // prompt tokens whose KV came from the prefix cache
+  std::vector<CompletionOutput> outputs;  // in order of index; for OutputKind::delta those with news
+  bool finished = false;                  // all of them are; the engine has forgotten the request
+  int64_t num_cached_tokens = 0;          // prompt tokens whose KV came from the prefix cache
   RequestMetrics metrics;
 };
 
@@ -155,22 +180,24 @@ struct Prompt {
   bool add_special_tokens = true;
 };
 
-/// One chat to be rendered by the chat template.
+/// One chat to be rendered by the chat template. JSON texts are UTF-8.
 struct ChatPrompt {
   std::string messages_json{};         // array of {"role", "content", ...}
   std::string tools_json{};            // array, or empty
   std::string template_kwargs_json{};  // object of extra template variables, or empty
-  std::string chat_template{};         // instead of the engine's
+  std::string chat_template{};         // Jinja text, instead of the engine's template
   bool add_generation_prompt = true;
-  bool continue_final_message = false;
+  bool continue_final_message = false;  // the answer goes on where the last message ends
 };
 
-/// Perplexity and, against a second model or dtype, KL(reference || this) per scored position.
+/// Result of Engine::score_text: perplexity and, against a second model or dtype, KL(reference || this) per scored
+/// position.
 struct TextScore {
   int64_t n_tokens = 0, n_scored = 0;
   double perplexity = 0, perplexity_stderr = 0;
   std::optional<double> mean_kl, max_kl, top1_agreement;  // nats, nats, share
 };
+/// What Engine::score_text reads: windows of `ctx` tokens, each `stride` after the last.
 struct TextScoreOptions {
   std::string text;
   int64_t ctx = 512, stride = 512;  // stride = ctx scores the second half of each window, as llama-perplexity does
@@ -187,59 +214,106 @@ struct ReferenceScore {
   std::optional<double> worst_row_ulp;  // of `rows.*`, in float32 ulps
   std::string worst_row;                // module of worst_row_ulp
 };
+/// What Engine::score_reference compares with.
 struct ReferenceOptions {
-  std::string path;
+  std::string path;               // safetensors file
   std::string logits = "logits";  // tensor to compare with
   int64_t chunk = 0;              // tokens fed at a time; 0 = all, 1 = decode
   double tolerance = 2e-3;
 };
 
-/// The engine: one model, its tokenizer, its KV cache and the scheduler.
+/// The engine: one model, its tokenizer, its KV cache and the scheduler. It computes inside `step` and the two `score_`
+/// functions only, on `EngineOptions::threads` threads. Moving keeps requests; a moved-from engine can be assigned to
+/// or destroyed, nothing else. Destroying drops what is unfinished.
 class Engine {
  public:
-  /// Opens and loads the model. Throws Error{usage, model, resource, io}.
+  /// Opens the model, fetching it where `model` asks for that, and loads it. Throws Error{usage, model, resource, io}.
   explicit Engine(const EngineOptions& options);
   ~Engine();
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;
 
-  /// Queues a request and returns its id (1, 2, ...). Throws Error{request}.
+  /// Queues a request and returns its id (1, 2, ...). Throws Error{request} for parameters out of range and for a
+  /// prompt that is empty, too long or holds no valid token ids; then nothing is queued.
   uint64_t add(const Prompt& prompt, const SamplingParams& params);
-  /// Runs one scheduling step and returns the requests that advanced, in order of id.
+  /// Runs one scheduling step, at most max_num_batched_tokens tokens of all requests together, and returns the requests
+  /// that advanced, in order of id; nothing when there is nothing to do. A request that fails alone ends with
+  /// finish_reason "error" while the others go on. If the step as a whole throws (Error{resource}, mostly), its
+  /// requests end so in the next step's outputs.
   std::vector<RequestOutput> step();
-  /// Ends a request; its last output has finish_reason "abort". Unknown ids are ignored.
+  /// Ends a request; the next step returns its last output, with finish_reason "abort". Unknown ids are ignored.
   void abort(uint64_t request_id);
+  /// Whether `step` has anything left to do or to return.
   bool has_unfinished() const;
   size_t num_unfinished() const;
 
+  /// Token ids of a text; `add_special_tokens` adds what the tokenizer puts around one (often BOS). Invalid UTF-8 is
+  /// replaced by U+FFFD. Throws Error{request} when the engine has no tokenizer (skip_tokenizer_init).
   std::vector<int32_t> tokenize(std::string_view text, bool add_special_tokens = true) const;
+  /// Text of tokens, as valid UTF-8. Ids that are no tokens give nothing. Throws
+  /// Error{request} when the engine has no tokenizer.
   std::string detokenize(const std::vector<int32_t>& token_ids, bool skip_special_tokens = true) const;
-  /// Prompt text of a chat. Throws Error{request} for what the template refuses, Error{model} when there is no
-  /// template.
+  /// Prompt text of a chat, to be added with add_special_tokens = false. Throws Error{request} for what the template
+  /// refuses, Error{model} when there is no template or it is broken.
   std::string render_chat(const ChatPrompt& chat) const;
 
   /// Defaults of the model's generation_config.json over SamplingParams().
   SamplingParams default_sampling_params() const;
+  /// Most tokens that a prompt and its answer may have together.
   int64_t max_model_len() const;
+  /// Number of logits; the tokenizer may know fewer tokens.
   int64_t vocab_size() const;
+  /// Token that ends an answer, of several the main one, and the token that begins a text; nothing when there is none.
   std::optional<int32_t> eos_token_id() const;
   std::optional<int32_t> bos_token_id() const;
+  /// What is odd about the checkpoint but legal, one line each: tensors without use, ignored settings.
+  const std::vector<std::string>& warnings() const;
   /// The chat template in use; empty when there is none.
   const std::string& chat_template() const;
+  /// As they were given.
   const EngineOptions& options() const;
 
   /// JSON object: "model", "architecture", "quantization", "dtype", "kv_cache_dtype", "max_model_len", "vocab_size",
-  /// "isa", "threads", "weight_bytes", "kv_cache_bytes", and "modules": array of {"name", "format" (of the weight in
-  /// memory), "shape" [N, K], "bytes", "bits_per_weight", "shared" (a tied head, counted elsewhere), "decode",
-  /// "prefill" (kernel rows)}; with `explain` each module also has "candidates": array of {"phase", "kernel",
-  /// "why_not"}, where "why_not" is null for the row that was chosen.
+  /// "isa", "threads", "weight_bytes", "weight_bytes_per_step" (those that a decode step reads), "kv_bytes_per_token",
+  /// "kv_cache_bytes", and "modules": array of {"name", "format" (of the weight in memory), "shape" [N, K], "bytes",
+  /// "bits_per_weight", "shared" (a tied head, counted elsewhere), "decode", "prefill" (kernel rows)}; with `explain`
+  /// each module also has "candidates": array of {"phase", "kernel", "why_not"}, where "why_not" is null for the row
+  /// that was chosen.
   std::string inspect_json(bool explain) const;
 
+  /// Perplexity of a text; `against` is the reference for KL, only used during the call, and has to have the same
+  /// vocabulary. Throws Error{usage, model, request}.
   TextScore score_text(const TextScoreOptions& options, Engine* against = nullptr);
+  /// Compares logits with a file's. Throws Error{usage, model, io}.
   ReferenceScore score_reference(const ReferenceOptions& options);
 
-  /// Forgets all cached prefixes.
+  /// Forgets all cached prefixes; requests that run are not touched.
   void reset_prefix_cache();
+
+  struct Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The text half of a model alone: its tokenizer and chat template, without weights. The functions are those of Engine.
+class ModelText {
+ public:
+  /// Of the options, those about model, tokenizer and chat template count; a folder needs no weights. Throws
+  /// Error{usage, model, io}, and Error{request} for skip_tokenizer_init.
+  explicit ModelText(const EngineOptions& options);
+  ~ModelText();
+  ModelText(ModelText&&) noexcept;
+  ModelText& operator=(ModelText&&) noexcept;
+
+  std::vector<int32_t> tokenize(std::string_view text, bool add_special_tokens = true) const;
+  std::string detokenize(const std::vector<int32_t>& token_ids, bool skip_special_tokens = true) const;
+  std::string render_chat(const ChatPrompt& chat) const;
+  /// Highest token id of the tokenizer plus 1; a model may have more logits.
+  int64_t vocab_size() const;
+  std::optional<int32_t> eos_token_id() const;
+  std::optional<int32_t> bos_token_id() const;
+  const std::string& chat_template() const;
 
   struct Impl;
 
@@ -249,7 +323,9 @@ class Engine {
 
 /// Build, CPU features and instruction-set rows: what a bug report needs; several lines.
 std::string version_text();
-/// "0.1.0"
+/// Version of the library, as "0.1.0"; lives as long as the program.
 std::string_view version();
 
 }  // namespace packhorse
+
+#pragma GCC visibility pop

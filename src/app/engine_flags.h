@@ -98,6 +98,7 @@ void visit_flags(Options& o, Visitor&& visit) {
   visit(flag("download-dir", "PATH", "hub cache").or_else("HF_HUB_CACHE"), o.download_dir);
   visit(flag("hf-token", "TOKEN", "access token of the hub"), o.hf_token);
   visit(flag("trust-remote-code", "", "accepted; code of a checkpoint is never run"), o.trust_remote_code);
+  visit(flag("verbose", "", "name every tensor that the model has no use for").also('v'), o.verbose);
   visit(flag("seed", "N", "seed of the random numbers").within(0, kMaxSeed), o.seed);
 }
 

@@ -7,7 +7,8 @@ import pytest
 
 import checkpoint_files
 from conftest import SHARED
-from packhorse import LLM, SamplingParams
+from packhorse import LLM, ModelError, SamplingParams
+from packhorse import tokenizer as packhorse_tokenizer
 
 PROMPTS = ["Hello", "The capital of", "One two three four"]
 # Sampled: a model this small repeats itself when greedy, which hides differences of the weights.
@@ -89,11 +90,25 @@ from vllm.logprobs import Logprob
 from vllm.lora.request import LoRARequest
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import BeamSearchParams, RequestOutputKind, StructuredOutputsParams
+from vllm import EngineArgs, PoolingParams
+from vllm.beam_search import BeamSearchOutput
+from vllm.engine.arg_utils import EngineArgs as SameArgs
+from vllm.inputs.data import TextPrompt
+from vllm.renderers.hf import resolve_chat_template
+from vllm.tokenizers import get_tokenizer
+from vllm.transformers_utils.tokenizer import get_tokenizer as same_get_tokenizer
+from vllm.utils import FlexibleArgumentParser
+from vllm.utils.argparse_utils import FlexibleArgumentParser
 import packhorse
+assert SameArgs is EngineArgs and same_get_tokenizer is get_tokenizer
 assert SameLLM is LLM is packhorse.LLM
 assert vllm.__version__ == importlib.metadata.version("vllm") == "0.33.0+packhorse"
 LoRARequest("name", 1, "path")
 cleanup_dist_env_and_memory()
+try:
+    PoolingParams()
+except VLLMValidationError as error:
+    assert "only text generation" in str(error)
 try:
     import vllm.no_such_module
 except ModuleNotFoundError:
@@ -139,3 +154,48 @@ def test_torch_dtypes(run_python):
     text = "import torch\nprint(torch.bfloat16, torch.half, torch.float, isinstance(torch.int8, torch.dtype))\n"
     assert run_python(text, module="packhorse.as_vllm").stdout == "torch.bfloat16 torch.float16 torch.float32 True\n"
     assert "No module named 'torch'" in run_python("import packhorse.as_vllm, torch").stderr
+
+
+# As programs do that take their engine's arguments from the command line and template chats themselves.
+OWN_PARSER = """
+from vllm import LLM, EngineArgs, SamplingParams
+from vllm.renderers.hf import resolve_chat_template
+from vllm.tokenizers import get_tokenizer
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parser = FlexibleArgumentParser()
+EngineArgs.add_cli_args(parser)
+parser.set_defaults(max_model_len=64)
+parser.add_argument_group("Sampling parameters").add_argument("--max-tokens", type=int)
+args = vars(parser.parse_args())
+max_tokens = args.pop("max_tokens")
+tokenizer = get_tokenizer(args["model"], tokenizer_mode="auto", trust_remote_code=False)
+template = resolve_chat_template(tokenizer, None, None, model_config=None)
+assert template == tokenizer.chat_template
+prompt = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], add_generation_prompt=True, tokenize=False)
+llm = LLM(**args)
+assert tokenizer("Hello there").input_ids == llm.get_tokenizer().encode("Hello there")
+assert tokenizer.decode(tokenizer.eos_token_id) == tokenizer.eos_token == llm.get_tokenizer().eos_token
+assert llm.get_tokenizer().chat_template == template
+output, = llm.chat([{"role": "user", "content": "Hi"}], SamplingParams(max_tokens=max_tokens, ignore_eos=True), use_tqdm=False)
+assert output.prompt == prompt
+print(len(output.outputs[0].token_ids))
+"""
+
+
+def test_a_program_with_its_own_parser(run_python, nf4_directory):
+    result = run_python(
+        OWN_PARSER, "--model", nf4_directory, "--max_tokens", "3", "--no-use-tqdm-on-load", module="packhorse.as_vllm"
+    )
+    assert (result.returncode, result.stdout) == (0, "3\n"), result.stderr
+
+
+def test_tokenizers_need_no_weights(copy_of, nf4_directory):
+    directory = copy_of(nf4_directory)
+    whole = packhorse_tokenizer.get_tokenizer(directory)
+    (directory / "model.safetensors").unlink()
+    (directory / "config.json").unlink()
+    text = packhorse_tokenizer.get_tokenizer(str(directory))
+    assert text.encode("Hello there") == whole.encode("Hello there") and text.chat_template == whole.chat_template
+    (directory / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match="tokenizer"):
+        packhorse_tokenizer.get_tokenizer(directory)

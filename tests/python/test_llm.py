@@ -103,6 +103,83 @@ def test_several_outputs_of_one_prompt(llm):
     assert len({tuple(c.token_ids) for c in first.outputs}) > 1
 
 
+def first_tokens(llm, **params):
+    (output,) = llm.generate("Hello", SamplingParams(temperature=0, max_tokens=4, **params), use_tqdm=False)
+    return list(output.outputs[0].token_ids)
+
+
+def forced_score(llm, token_id):
+    """Log-probability of a token after "Hello", as a prompt token."""
+    prompt = llm.get_tokenizer().encode("Hello") + [token_id]
+    params = SamplingParams(max_tokens=1, prompt_logprobs=0)
+    (output,) = llm.generate({"prompt_token_ids": prompt}, params, use_tqdm=False)
+    return output.prompt_logprobs[-1][token_id].logprob
+
+
+def test_logit_bias(llm):
+    free = first_tokens(llm)
+    assert first_tokens(llm, logit_bias={77: 100.0}) == [77] * 4
+    assert first_tokens(llm, logit_bias={77: 1e30}) == [77] * 4  # no more than 100 counts
+    assert first_tokens(llm, logit_bias={free[0]: float("-inf")})[0] != free[0]
+    params = SamplingParams(temperature=0, max_tokens=1, logprobs=1)
+    (plain,) = llm.generate("Hello", params, use_tqdm=False)
+    params.logit_bias = {77: 100.0}
+    (biased,) = llm.generate("Hello", params, use_tqdm=False)
+    best = plain.outputs[0].logprobs[0][free[0]].logprob
+    assert biased.outputs[0].logprobs[0][free[0]].logprob == best  # log-probabilities are the model's own
+    assert biased.outputs[0].logprobs[0][77].logprob < best and biased.outputs[0].logprobs[0][77].rank > 1
+
+
+def test_allowed_token_ids(llm):
+    assert set(first_tokens(llm, allowed_token_ids=[10, 20, 30])) <= {10, 20, 30}
+    scores = {token_id: forced_score(llm, token_id) for token_id in (10, 20, 30)}
+    assert first_tokens(llm, allowed_token_ids=[10, 20, 30])[0] == max(scores, key=scores.get)
+
+
+def test_bad_words(llm):
+    tokenizer = llm.get_tokenizer()
+    free = first_tokens(llm)
+    word = tokenizer.decode(free[:2])
+    forms = [tokenizer.encode(text, add_special_tokens=False) for text in (word.lstrip(), " " + word.lstrip())]
+    assert free[:2] in forms  # or the test would ban something else
+    banned = first_tokens(llm, bad_words=[word])
+    assert banned[0] == free[0] and banned[1] != free[1]  # only what would complete the word
+
+
+@pytest.mark.parametrize(
+    "name, value", [("logit_bias", {10**6: 1.0}), ("logit_bias", {-1: 1.0}), ("allowed_token_ids", [1, 10**6]),
+                    ("stop_token_ids", [10**6]), ("logprobs", 21), ("bad_words", [" "])],
+)  # fmt: skip
+def test_errors_of_the_engine_name_the_parameter(llm, name, value):
+    with pytest.raises(VLLMValidationError, match=name) as caught:
+        llm.generate(["Hello"], SamplingParams(**{name: value}), use_tqdm=False)
+    assert (caught.value.parameter, caught.value.value) == (name, value)
+
+
+def test_enqueue(llm):
+    expected = llm.generate(["Hello", "One two"], GREEDY, use_tqdm=False)
+    first = llm.enqueue(["Hello", "One two"], GREEDY, use_tqdm=False)
+    second = llm.enqueue_chat([{"role": "user", "content": "Hi"}], GREEDY, use_tqdm=False, chat_template=TEMPLATE)
+    assert [len(first), len(second)] == [2, 1] and all(isinstance(each, str) for each in first + second)
+    own = llm.generate("Hello", GREEDY, use_tqdm=False)  # returns its own results alone
+    assert tokens(own) == tokens(expected)[:1]
+    outputs = llm.wait_for_completion(packhorse.RequestOutput, use_tqdm=False)
+    assert [output.request_id for output in outputs] == first + second
+    assert tokens(outputs)[:2] == tokens(expected) and outputs[2].prompt == "user: Hi\nbot:"
+    assert llm.wait_for_completion(use_tqdm=False) == []
+    with pytest.raises(VLLMValidationError):
+        llm.enqueue(["Hello", ""], GREEDY, use_tqdm=False)
+    assert llm.wait_for_completion(use_tqdm=False) == []  # none of a list that was refused
+    with pytest.raises(TypeError):
+        llm.wait_for_completion(int)
+
+
+def test_pooling_is_refused(llm):
+    for name in ("encode", "embed", "classify", "reward", "score"):
+        with pytest.raises(VLLMValidationError, match="only text generation"):
+            getattr(llm, name)("Hello")
+
+
 def test_stop(llm):
     (free,) = llm.generate("Hello", SamplingParams(temperature=0, max_tokens=16), use_tqdm=False)
     token_id = free.outputs[0].token_ids[5]

@@ -17,6 +17,8 @@ using namespace nb::literals;
 
 namespace {
 
+using Fields = nb::typed<nb::dict, nb::str, nb::any>;  // arguments of a Python class
+
 const char* name_of(ErrorKind kind) {
   switch (kind) {
     case ErrorKind::usage:
@@ -58,8 +60,14 @@ void open_engine(Engine* self, const std::string& model, const nb::dict& values,
   new (self) Engine(options);
 }
 
+void open_text(ModelText* self, const std::string& model, const nb::dict& values) {
+  const EngineOptions options = to_engine_options(model, values);
+  const nb::gil_scoped_release no_gil;
+  new (self) ModelText(options);
+}
+
 /// One step without the GIL; the requests that it finished.
-nb::list step(Engine& engine) {
+nb::typed<nb::list, Fields> step(Engine& engine) {
   std::vector<RequestOutput> outputs;
   {
     const nb::gil_scoped_release no_gil;
@@ -83,14 +91,35 @@ uint64_t add(Engine& engine, std::optional<std::string> text, std::optional<std:
                     sampling);
 }
 
-nb::str render_chat(const Engine& engine, std::string messages, std::string tools, std::string template_kwargs,
+template <class Model>
+nb::str render_chat(const Model& model, std::string messages, std::string tools, std::string template_kwargs,
                     std::string chat_template, bool add_generation_prompt, bool continue_final_message) {
-  return to_text(engine.render_chat({.messages_json = std::move(messages),
-                                     .tools_json = std::move(tools),
-                                     .template_kwargs_json = std::move(template_kwargs),
-                                     .chat_template = std::move(chat_template),
-                                     .add_generation_prompt = add_generation_prompt,
-                                     .continue_final_message = continue_final_message}));
+  return to_text(model.render_chat({.messages_json = std::move(messages),
+                                    .tools_json = std::move(tools),
+                                    .template_kwargs_json = std::move(template_kwargs),
+                                    .chat_template = std::move(chat_template),
+                                    .add_generation_prompt = add_generation_prompt,
+                                    .continue_final_message = continue_final_message}));
+}
+
+/// What Engine and ModelText have in common.
+template <class Model>
+void add_text_methods(nb::class_<Model>& model) {
+  model.def("tokenize", &Model::tokenize, "text"_a, "add_special_tokens"_a = true, "Token ids of a text.")
+      .def(
+          "detokenize",
+          [](const Model& m, const std::vector<int32_t>& ids, bool skip) { return to_text(m.detokenize(ids, skip)); },
+          "token_ids"_a, "skip_special_tokens"_a = true, "Text of tokens.")
+      .def("render_chat", &render_chat<Model>, "messages"_a, "tools"_a, "template_kwargs"_a, "chat_template"_a,
+           "add_generation_prompt"_a, "continue_final_message"_a,
+           "Prompt text of a chat. `messages`, `tools` and `template_kwargs` are JSON; a text that is empty is not "
+           "given.")
+      .def_prop_ro("vocab_size", &Model::vocab_size, "Number of logits, or of tokens where there is no model.")
+      .def_prop_ro("eos_token_id", &Model::eos_token_id, "The token that ends an answer, of several the main one.")
+      .def_prop_ro("bos_token_id", &Model::bos_token_id, "The token that begins a text.")
+      .def_prop_ro(
+          "chat_template", [](const Model& m) { return to_text(m.chat_template()); },
+          "The chat template in use; empty when there is none.");
 }
 
 nb::tuple normalized_sampling(nb::handle params) {
@@ -103,33 +132,50 @@ nb::tuple normalized_sampling(nb::handle params) {
 
 NB_MODULE(_packhorse, m) {
   nb::register_exception_translator(translate_error);
-  m.def("version", [] { return std::string(version()); });
-  m.def("version_text", [] { return version_text(); });
-  m.def("normalized_sampling", &normalized_sampling, "params"_a);
-  m.def("default_sampling", [] { return from_sampling_params(SamplingParams()); });
+  m.doc() = "The engine. Programs use the classes of `packhorse`, which wrap it.";
+  m.def(
+      "version", [] { return std::string(version()); }, "Version of the library.");
+  m.def(
+      "version_text", [] { return version_text(); },
+      "Build, CPU features and instruction-set rows, in several lines: what a bug report needs.");
+  m.def("normalized_sampling", &normalized_sampling, "params"_a,
+        "Checks a SamplingParams; what its temperature, top_p, top_k and min_p come to.");
+  m.def(
+      "default_sampling", []() -> Fields { return from_sampling_params(SamplingParams()); },
+      "The engine's own defaults, as arguments of SamplingParams.");
 
-  nb::class_<Engine>(m, "Engine")
-      .def("__init__", &open_engine, "model"_a, "options"_a, "progress"_a.none())
+  nb::class_<ModelText> text(m, "ModelText", "A model's tokenizer and chat template, without its weights.");
+  text.def("__init__", &open_text, "model"_a, "options"_a, "Opens it. `options` as for Engine.");
+  add_text_methods(text);
+
+  nb::class_<Engine> engine(m, "Engine",
+                            "One model, its tokenizer, its KV cache and the scheduler. Calls must not overlap.");
+  add_text_methods(engine);
+  engine
+      .def("__init__", &open_engine, "model"_a, "options"_a, "progress"_a.none(),
+           "Loads a model. `options` has the engine's flags with underscores; `progress(what, done, total)` is called "
+           "meanwhile.")
       .def("add", &add, "text"_a.none(), "token_ids"_a.none(), "params"_a, "add_special_tokens"_a = true,
-           "cache_salt"_a = "")
-      .def("step", &step)
-      .def("abort", &Engine::abort, "request_id"_a)
-      .def("has_unfinished", &Engine::has_unfinished)
-      .def("tokenize", &Engine::tokenize, "text"_a, "add_special_tokens"_a = true)
+           "cache_salt"_a = "", "Queues a prompt, given as text or as token ids, and returns the request's id.")
+      .def("step", &step, "Runs one scheduling step; the fields of RequestOutput of each request that it finished.")
+      .def("abort", &Engine::abort, "request_id"_a, "Ends a request; the next step returns what there is of it.")
+      .def("has_unfinished", &Engine::has_unfinished, "Whether `step` has anything left to do or to return.")
       .def(
-          "detokenize",
-          [](const Engine& e, const std::vector<int32_t>& ids, bool skip) { return to_text(e.detokenize(ids, skip)); },
-          "token_ids"_a, "skip_special_tokens"_a = true)
-      .def("render_chat", &render_chat, "messages"_a, "tools"_a, "template_kwargs"_a, "chat_template"_a,
-           "add_generation_prompt"_a, "continue_final_message"_a)
-      .def("default_sampling", [](const Engine& e) { return from_sampling_params(e.default_sampling_params()); })
-      .def("inspect_json", &Engine::inspect_json, "explain"_a = false)
-      .def("reset_prefix_cache", &Engine::reset_prefix_cache)
-      .def_prop_ro("max_model_len", &Engine::max_model_len)
-      .def_prop_ro("vocab_size", &Engine::vocab_size)
-      .def_prop_ro("eos_token_id", &Engine::eos_token_id)
-      .def_prop_ro("bos_token_id", &Engine::bos_token_id)
-      .def_prop_ro("chat_template", [](const Engine& e) { return to_text(e.chat_template()); });
+          "default_sampling",
+          [](const Engine& e) -> Fields { return from_sampling_params(e.default_sampling_params()); },
+          "What the model's generation_config.json says, as arguments of SamplingParams.")
+      .def("inspect_json", &Engine::inspect_json, "explain"_a = false,
+           "Modules, formats, kernels and memory as a JSON object.")
+      .def("reset_prefix_cache", &Engine::reset_prefix_cache, "Forgets all cached prefixes.")
+      .def_prop_ro("max_model_len", &Engine::max_model_len, "Most tokens of a prompt and its answer together.")
+      .def_prop_ro(
+          "warnings",
+          [](const Engine& e) -> nb::typed<nb::list, nb::str> {
+            nb::list lines;
+            for (const std::string& line : e.warnings()) lines.append(to_text(line));
+            return lines;
+          },
+          "What is odd about the checkpoint but legal, one line each.");
 }
 
 }  // namespace packhorse::python

@@ -1,10 +1,12 @@
 #include "app/python/conversions.h"
 
 #include <fmt/format.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <map>
 #include <set>
 #include <type_traits>
 
@@ -73,6 +75,21 @@ const char* assign(nb::handle value, std::optional<T>& member) {
   return assign(value, member.emplace());
 }
 
+/// None is an empty dictionary.
+const char* assign(nb::handle value, std::map<int64_t, double>& member) {
+  constexpr const char* kExpected = "a dictionary of token ids and numbers";
+  member.clear();
+  if (value.is_none()) return nullptr;
+  if (!PyDict_Check(value.ptr())) return kExpected;
+  for (const auto& [key, item] : nb::borrow<nb::dict>(value)) {
+    const auto id = whole_number(key);
+    const auto found = number(item);
+    if (!id || !found) return kExpected;
+    member[*id] = *found;
+  }
+  return nullptr;
+}
+
 template <class Visitor>
 void visit_sampling(auto& p, Visitor&& visit) {
   visit("n", p.n);
@@ -96,6 +113,9 @@ void visit_sampling(auto& p, Visitor&& visit) {
   visit("spaces_between_special_tokens", p.spaces_between_special_tokens);
   visit("include_stop_str_in_output", p.include_stop_str_in_output);
   visit("output_kind", p.output_kind);
+  visit("logit_bias", p.logit_bias);
+  visit("allowed_token_ids", p.allowed_token_ids);
+  visit("bad_words", p.bad_words);
 }
 
 nb::list from_logprobs(const TokenLogprobs& entries) {
@@ -179,6 +199,8 @@ nb::dict from_sampling_params(const SamplingParams& params) {
   visit_sampling(params, [&](const char* name, const auto& member) {
     if constexpr (std::is_same_v<decltype(member), const OutputKind&>)
       fields[name] = static_cast<int>(member);
+    else if constexpr (std::is_same_v<decltype(member), const std::map<int64_t, double>&>)
+      fields[name] = member.empty() ? nb::none() : nb::cast(member);
     else
       fields[name] = member;
   });

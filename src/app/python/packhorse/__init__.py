@@ -7,6 +7,8 @@
 
 from ._packhorse import version as _version
 from ._packhorse import version_text
+from .beam_search import BeamSearchOutput, BeamSearchSequence
+from .engine_args import EngineArgs
 from .errors import ModelError, ResourceError, VLLMClientError, VLLMError, VLLMValidationError
 from .inputs import PromptType, TextPrompt, TokensPrompt
 from .llm import LLM
@@ -17,8 +19,11 @@ from .tokenizer import Tokenizer
 __version__ = _version()
 
 __all__ = [
+    "BeamSearchOutput",
     "BeamSearchParams",
+    "BeamSearchSequence",
     "CompletionOutput",
+    "EngineArgs",
     "LLM",
     "Logprob",
     "ModelError",

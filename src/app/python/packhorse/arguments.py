@@ -5,6 +5,8 @@ import os
 import warnings
 from typing import Any
 
+from .engine_args import EngineArgs
+
 # They steer speed, placement or logging of vLLM's own parts; no result depends on them.
 ACCEPTED = frozenset({
     "allow_deprecated_quantization", "allowed_local_media_path", "async_scheduling", "attention_backend",
@@ -29,8 +31,8 @@ NOT_SUPPORTED: dict[str, tuple] = {
     "spec_tokens": (None,),
     "reasoning_parser": (None, ""),
     "enable_lora": (None, False),
-    "max_loras": (None,),
-    "max_lora_rank": (None,),
+    "max_loras": (None, 1),
+    "max_lora_rank": (None, 16),
     "pipeline_parallel_size": (None, 1),
     "data_parallel_size": (None, 1),
     "kv_cache_memory_bytes": (None,),
@@ -42,9 +44,10 @@ NOT_SUPPORTED: dict[str, tuple] = {
 OLD = frozenset({"swap_space", "task", "guided_decoding", "guided_decoding_backend", "max_seq_len_to_capture"})
 
 
-def engine_options(arguments: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+def engine_options(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments that the engine itself takes. One that equals its default counts as not given, so that the
     environment may set it (PACKHORSE_DTYPE and so on)."""
+    defaults = EngineArgs.defaults()
     options = {}
     for name, value in arguments.items():
         if name in OLD:

@@ -17,7 +17,7 @@ from typing import Any
 
 import packhorse
 
-from . import errors, inputs, lora, outputs, sampling_params
+from . import beam_search, engine_args, errors, inputs, lora, outputs, pooling, sampling_params, tokenizer
 
 VERSION = "0.33.0+packhorse"
 
@@ -30,19 +30,35 @@ def _cleanup_dist_env_and_memory(shutdown_ray: bool = False) -> None:
 def _exports() -> dict[str, dict[str, Any]]:
     """Attributes of each module, by the module's name under vllm."""
     names = [
-        "LLM", "SamplingParams", "PromptType", "TextPrompt", "TokensPrompt", "RequestOutput", "CompletionOutput",
+        "LLM", "EngineArgs", "SamplingParams", "PromptType", "TextPrompt", "TokensPrompt", "RequestOutput",
+        "CompletionOutput",
     ]  # fmt: skip
-    top = {name: getattr(packhorse, name) for name in names}
+    top = {name: getattr(packhorse, name) for name in names} | {"PoolingParams": pooling.PoolingParams}
+    tokenizers = {"get_tokenizer": tokenizer.get_tokenizer, "TokenizerLike": tokenizer.Tokenizer}
+    templates = {"resolve_chat_template": tokenizer.resolve_chat_template}
+    parser = {"FlexibleArgumentParser": engine_args.FlexibleArgumentParser}
     cleanup = {"cleanup_dist_env_and_memory": _cleanup_dist_env_and_memory}
     return {
         "": {**top, "__version__": VERSION, "__version_tuple__": (0, 33, 0, "packhorse")},
         "version": {"__version__": VERSION, "__version_tuple__": (0, 33, 0, "packhorse")},
         "entrypoints": {},
         "entrypoints.llm": {"LLM": packhorse.LLM},
+        "engine": {},
+        "engine.arg_utils": {"EngineArgs": packhorse.EngineArgs},
+        "utils": parser,
+        "utils.argparse_utils": parser,
         "sampling_params": vars(sampling_params),
+        "pooling_params": {"PoolingParams": pooling.PoolingParams},
+        "beam_search": vars(beam_search),
+        "tokenizers": tokenizers,
+        "transformers_utils": {},
+        "transformers_utils.tokenizer": tokenizers,
+        "renderers": {},
+        "renderers.hf": templates,
         "outputs": vars(outputs),
         "logprobs": {name: getattr(outputs, name) for name in ("Logprob", "PromptLogprobs", "SampleLogprobs")},
         "inputs": vars(inputs),
+        "inputs.data": vars(inputs),
         "exceptions": vars(errors),
         "lora": {},
         "lora.request": vars(lora),

@@ -8,11 +8,15 @@ from .errors import VLLMValidationError
 
 
 class TextPrompt(TypedDict):
+    """A prompt as text."""
+
     prompt: str
     cache_salt: NotRequired[str]
 
 
 class TokensPrompt(TypedDict):
+    """A prompt as token ids; `prompt` is only repeated in the output."""
+
     prompt_token_ids: list[int]
     prompt: NotRequired[str]
     cache_salt: NotRequired[str]
@@ -23,6 +27,8 @@ PromptType = Union[str, list[int], TextPrompt, TokensPrompt]
 
 @dataclasses.dataclass
 class ParsedPrompt:
+    """A prompt as the engine takes it: text, or token ids, which win."""
+
     text: str | None
     token_ids: list[int] | None
     cache_salt: str = ""

@@ -1,32 +1,25 @@
 """LLM: vLLM's offline interface over the engine."""
 
+import dataclasses
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from . import _packhorse, arguments
+from .beam_search import BeamSearcher, BeamSearchOutput
+from .engine_args import EngineArgs
 from .errors import VLLMValidationError
 from .inputs import ParsedPrompt, PromptType, parse_prompts
 from .outputs import RequestOutput
-from .progress import GenerationBar, LoadBar, UseTqdm, track
-from .sampling_params import RequestOutputKind, SamplingParams
+from .pooling import PoolingMethods
+from .progress import LoadBar, UseTqdm, track
+from .request_queue import RequestQueue
+from .sampling_params import BeamSearchParams, SamplingParams
 from .tokenizer import Tokenizer
 
-_DEFAULTS = {
-    "tokenizer": None,
-    "skip_tokenizer_init": False,
-    "trust_remote_code": False,
-    "tensor_parallel_size": 1,
-    "dtype": "auto",
-    "quantization": None,
-    "revision": None,
-    "chat_template": None,
-    "seed": 0,
-    "gpu_memory_utilization": 0.92,
-    "hf_token": None,
-    "quantization_config": None,
-}
+Conversation = Sequence[dict[str, Any]]
 
 
 def _refuse(**given: Any) -> None:
@@ -35,7 +28,7 @@ def _refuse(**given: Any) -> None:
             raise VLLMValidationError(f"{name}: not supported yet (got {value!r})", parameter=name, value=value)
 
 
-class LLM:
+class LLM(PoolingMethods):
     """Loads a model and generates text with it.
 
     `model` is a folder, a .gguf file, a repo id in the hub cache, or "demo". Arguments have vLLM's names, defaults and
@@ -80,9 +73,15 @@ class LLM:
             given.pop(name)
         if tokenizer_revision not in (None, revision):
             raise ValueError(f"tokenizer_revision: not supported unless equal to revision (got {tokenizer_revision!r})")
-        options = arguments.engine_options(given, {**_DEFAULTS, "generation_config": "auto"})
+        options = arguments.engine_options(given)
         self._default_overrides = dict(override_generation_config or {})
         self._engine = self._open(os.fspath(model), options, LoadBar(use_tqdm_on_load))
+        self._queue = RequestQueue(self._engine)
+
+    @classmethod
+    def from_engine_args(cls, engine_args: EngineArgs) -> "LLM":
+        """The same as `LLM(**dataclasses.asdict(engine_args))`."""
+        return cls(**dataclasses.asdict(engine_args))
 
     @staticmethod
     def _open(model: str, options: dict[str, Any], bar: LoadBar) -> Any:
@@ -91,6 +90,8 @@ class LLM:
         try:
             engine = _packhorse.Engine(model, options, bar)
             bar.finish()
+            for warning in engine.warnings:
+                warnings.warn(warning, stacklevel=3)
             return engine
         except TypeError as error:
             raise TypeError(f"LLM.__init__() got an {error}") from None
@@ -109,16 +110,38 @@ class LLM:
         mm_processor_kwargs: dict[str, Any] | None = None,
     ) -> list[RequestOutput]:
         """Completes each prompt; results are in the order of the prompts."""
+        request_ids = self.enqueue(
+            prompts, sampling_params, lora_request, priority, use_tqdm, tokenization_kwargs, mm_processor_kwargs
+        )
+        return self._queue.collect(request_ids, use_tqdm)
+
+    def enqueue(
+        self,
+        prompts: PromptType | Sequence[PromptType],
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        lora_request: Any = None,
+        priority: list[int] | None = None,
+        use_tqdm: UseTqdm = True,
+        tokenization_kwargs: dict[str, Any] | None = None,
+        mm_processor_kwargs: dict[str, Any] | None = None,
+    ) -> list[str]:
+        """Queues prompts and returns the ids of their requests; `wait_for_completion` returns the results."""
         _refuse(lora_request=lora_request, priority=any(priority or []), mm_processor_kwargs=mm_processor_kwargs)
         tokenization = dict(tokenization_kwargs or {})
         add_special_tokens = tokenization.pop("add_special_tokens", True)
         _refuse(tokenization_kwargs=tokenization)
         parsed = list(track(parse_prompts(prompts), use_tqdm, "Rendering prompts"))
-        return self._run(parsed, sampling_params, use_tqdm, add_special_tokens)
+        return self._queue.add(parsed, self._params_for(len(parsed), sampling_params), add_special_tokens)
+
+    def wait_for_completion(self, output_type: Any = None, *, use_tqdm: UseTqdm = True) -> list[RequestOutput]:
+        """Results of all requests that were queued by `enqueue` and `enqueue_chat`, in the order in which they were queued."""
+        if output_type is not None and not issubclass(RequestOutput, output_type):
+            raise TypeError(f"output_type: only RequestOutput comes out of this engine (got {output_type!r})")
+        return self._queue.collect(self._queue.uncollected(), use_tqdm)
 
     def chat(
         self,
-        messages: Sequence[dict[str, Any]] | Sequence[Sequence[dict[str, Any]]],
+        messages: Conversation | Sequence[Conversation],
         sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
         use_tqdm: UseTqdm = True,
         lora_request: Any = None,
@@ -133,6 +156,30 @@ class LLM:
         mm_processor_kwargs: dict[str, Any] | None = None,
     ) -> list[RequestOutput]:
         """Answers one conversation, or several of them."""
+        request_ids = self.enqueue_chat(
+            messages, sampling_params, use_tqdm, lora_request, priority, chat_template, chat_template_content_format,
+            add_generation_prompt, continue_final_message, tools, chat_template_kwargs, tokenization_kwargs,
+            mm_processor_kwargs,
+        )  # fmt: skip
+        return self._queue.collect(request_ids, use_tqdm)
+
+    def enqueue_chat(
+        self,
+        messages: Conversation | Sequence[Conversation],
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        use_tqdm: UseTqdm = True,
+        lora_request: Any = None,
+        priority: list[int] | None = None,
+        chat_template: str | None = None,
+        chat_template_content_format: str = "auto",
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        tools: list[dict[str, Any]] | None = None,
+        chat_template_kwargs: dict[str, Any] | None = None,
+        tokenization_kwargs: dict[str, Any] | None = None,
+        mm_processor_kwargs: dict[str, Any] | None = None,
+    ) -> list[str]:
+        """Queues conversations as `enqueue` queues prompts."""
         _refuse(
             lora_request=lora_request,
             priority=any(priority or []),
@@ -159,7 +206,33 @@ class LLM:
             )
             for conversation in track(conversations, use_tqdm, "Rendering conversations")
         ]
-        return self._run(prompts, sampling_params, use_tqdm, add_special_tokens=False)
+        return self._queue.add(prompts, self._params_for(len(prompts), sampling_params), add_special_tokens=False)
+
+    def beam_search(
+        self,
+        prompts: PromptType | Sequence[PromptType],
+        params: BeamSearchParams,
+        lora_request: Any = None,
+        use_tqdm: UseTqdm = False,
+        concurrency_limit: int | None = None,
+    ) -> list[BeamSearchOutput]:
+        """The likeliest texts for each prompt; `concurrency_limit` is how many prompts are searched at the same time."""
+        _refuse(lora_request=lora_request)
+        parsed = parse_prompts(prompts)
+        if concurrency_limit is not None and concurrency_limit < 1:
+            raise VLLMValidationError(
+                f"concurrency_limit must be at least 1, got {concurrency_limit}",
+                parameter="concurrency_limit",
+                value=concurrency_limit,
+            )
+
+        def run(beams: list[ParsedPrompt], each: SamplingParams) -> list[RequestOutput]:
+            return self._queue.collect(self._queue.add(beams, [each] * len(beams), False), use_tqdm=False)
+
+        searcher = BeamSearcher(run, params, self.get_tokenizer(), self._engine.max_model_len)
+        n_together = concurrency_limit or max(len(parsed), 1)
+        groups = [parsed[start : start + n_together] for start in range(0, len(parsed), n_together)]
+        return [output for group in groups for output in searcher.search(group, use_tqdm)]
 
     def _params_for(
         self, n_prompts: int, sampling_params: SamplingParams | Sequence[SamplingParams] | None
@@ -174,39 +247,8 @@ class LLM:
             )
         return list(sampling_params)
 
-    def _run(
-        self,
-        prompts: list[ParsedPrompt],
-        sampling_params: SamplingParams | Sequence[SamplingParams] | None,
-        use_tqdm: UseTqdm,
-        add_special_tokens: bool,
-    ) -> list[RequestOutput]:
-        params = self._params_for(len(prompts), sampling_params)
-        waiting: set[int] = set()
-        results = []
-        bar = GenerationBar(use_tqdm, total=sum(each.n for each in params))
-        try:
-            for prompt, each in zip(prompts, params):
-                waiting.add(self._add(prompt, each, add_special_tokens))
-            while waiting:
-                for output in map(RequestOutput.from_engine, self._engine.step()):
-                    if int(output.request_id) in waiting:  # else one that was aborted before
-                        waiting.remove(int(output.request_id))
-                        results.append(output)
-                        bar.finished(output)
-        finally:
-            for request_id in waiting:  # after Ctrl-C or an error
-                self._engine.abort(request_id)
-            bar.close()
-        return sorted(results, key=lambda output: int(output.request_id))
-
-    def _add(self, prompt: ParsedPrompt, params: SamplingParams, add_special_tokens: bool) -> int:
-        params = params.clone()
-        params.output_kind = RequestOutputKind.FINAL_ONLY
-        salt = os.urandom(16).hex() if params.skip_reading_prefix_cache else prompt.cache_salt
-        return self._engine.add(prompt.text, prompt.token_ids, params, add_special_tokens, salt)
-
     def get_tokenizer(self) -> Tokenizer:
+        """The model's tokenizer."""
         return Tokenizer(self._engine)
 
     def get_default_sampling_params(self) -> SamplingParams:
@@ -217,9 +259,11 @@ class LLM:
             overrides["max_tokens"] = overrides.pop("max_new_tokens")
         return SamplingParams(**{**fields, **overrides})
 
-    def get_world_size(self) -> int:
+    def get_world_size(self, include_dp: bool = True) -> int:
+        """Number of devices that work together."""
         return 1
 
-    def reset_prefix_cache(self) -> bool:
+    def reset_prefix_cache(self, reset_running_requests: bool = False, reset_connector: bool = False) -> bool:
+        """Forgets all cached prefixes."""
         self._engine.reset_prefix_cache()
         return True

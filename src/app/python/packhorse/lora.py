@@ -5,6 +5,8 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class LoRARequest:
+    """An adapter by name and place. The engine takes none yet and says so."""
+
     lora_name: str
     lora_int_id: int
     lora_path: str = ""

@@ -30,6 +30,12 @@ def _logprobs(positions: list | None) -> list | None:
 
 @dataclasses.dataclass
 class CompletionOutput:
+    """One of the `n` answers to a prompt.
+
+    `finish_reason` is "stop", "length", "abort" or "error"; `stop_reason` is the stop string or the token id that ended it,
+    None for the end-of-sequence token. `logprobs` has one dictionary for each of `token_ids`, when they were asked for.
+    """
+
     index: int
     text: str
     token_ids: Sequence[int]
@@ -41,6 +47,7 @@ class CompletionOutput:
     lora_request: Any = None
 
     def finished(self) -> bool:
+        """Whether this answer has ended."""
         return self.finish_reason is not None
 
 
@@ -58,6 +65,12 @@ class RequestStateStats:
 
 @dataclasses.dataclass
 class RequestOutput:
+    """A prompt and its answers in `outputs`, ordered by index.
+
+    `prompt_logprobs` starts with None, since nothing comes before the first token. `num_cached_tokens` counts the prompt
+    tokens that the prefix cache supplied.
+    """
+
     request_id: str
     prompt: str | None
     prompt_token_ids: list[int] | None
