@@ -14,7 +14,8 @@
 namespace packhorse {
 namespace {
 
-constexpr int kSpins = 4000;  // about 50 microseconds of pause instructions
+constexpr int kSpins = 4000;   // about 50 microseconds of pause instructions
+constexpr int kYields = 2000;  // then about a millisecond of giving way: a thread that sleeps may wake on a busy CPU
 
 void pause() noexcept {
 #if defined(__x86_64__)
@@ -55,15 +56,15 @@ void ThreadPool::dispatch(int64_t n_tasks, TaskFn fn, void* context) {
   fn_ = fn;
   context_ = context;
   n_tasks_ = n_tasks;
-  next_task_.store(0, std::memory_order_relaxed);
-  n_active_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  job_.fetch_add(1);  // sequentially consistent: pairs with the sleepers' check
+  n_done_.store(0, std::memory_order_relaxed);
+  n_unclaimed_.store(n_tasks, std::memory_order_release);  // from here on workers may take tasks, late ones too
+  job_.fetch_add(1);                                       // sequentially consistent: pairs with the sleepers' check
   if (n_sleeping_.load() > 0) {
     { std::lock_guard lock(mutex_); }
     wake_.notify_all();
   }
   drain();
-  for (int spins = 0; n_active_.load(std::memory_order_acquire) > 0; ++spins) {
+  for (int spins = 0; n_done_.load(std::memory_order_acquire) < n_tasks; ++spins) {
     pause();
     if (spins > kSpins) std::this_thread::yield();
   }
@@ -74,24 +75,28 @@ void ThreadPool::dispatch(int64_t n_tasks, TaskFn fn, void* context) {
 
 void ThreadPool::drain() noexcept {
   for (;;) {
-    const int64_t task = next_task_.fetch_add(1, std::memory_order_relaxed);
-    if (task >= n_tasks_) return;
+    const int64_t left = n_unclaimed_.fetch_sub(1, std::memory_order_acquire);
+    if (left <= 0) return;
+    // A claimed task keeps its job alive: fn_, context_ and n_tasks_ stay until it is counted.
+    int64_t n_done = 1;
     try {
-      fn_(context_, task);
+      fn_(context_, n_tasks_ - left);
     } catch (...) {
       std::lock_guard lock(error_mutex_);
       if (!error_) error_ = std::current_exception();
-      next_task_.store(n_tasks_, std::memory_order_relaxed);
+      n_done += std::max<int64_t>(0, n_unclaimed_.exchange(0, std::memory_order_relaxed));  // what is dropped
     }
+    n_done_.fetch_add(n_done, std::memory_order_release);
   }
 }
 
 void ThreadPool::work() {
   uint64_t seen = 0;
   for (;;) {
-    for (int spins = 0; spins < kSpins && job_.load(std::memory_order_acquire) == seen; ++spins) {
+    for (int i = 0; i < kSpins + kYields && job_.load(std::memory_order_acquire) == seen; ++i) {
       if (stop_.load(std::memory_order_relaxed)) return;
       pause();
+      if (i > kSpins) std::this_thread::yield();
     }
     if (job_.load(std::memory_order_acquire) == seen) {
       std::unique_lock lock(mutex_);
@@ -102,7 +107,6 @@ void ThreadPool::work() {
     if (stop_) return;
     seen = job_.load(std::memory_order_acquire);
     drain();
-    n_active_.fetch_sub(1, std::memory_order_release);
   }
 }
 

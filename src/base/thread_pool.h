@@ -46,9 +46,9 @@ class ThreadPool {
   void* context_ = nullptr;
   int64_t n_tasks_ = 0;
   std::atomic<bool> running_{false};
-  std::atomic<int64_t> next_task_{0};
-  std::atomic<int> n_active_{0};  // workers still inside the current job
-  std::atomic<uint64_t> job_{0};  // odd bits never reused: a new value is a new job
+  std::atomic<int64_t> n_unclaimed_{0};  // tasks that nobody has taken; negative once workers found none
+  std::atomic<int64_t> n_done_{0};       // tasks run or dropped: the caller waits for these, not for idle workers
+  std::atomic<uint64_t> job_{0};         // odd bits never reused: a new value is a new job
   std::atomic<bool> stop_{false};
   std::atomic<int> n_sleeping_{0};
   std::mutex mutex_;
