@@ -3,6 +3,9 @@
 # the stable interface, so that one wheel serves every later Python.
 file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/app/python/*.cpp)
 find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module OPTIONAL_COMPONENTS Development.SABIModule)
+if(SKBUILD_SABI_VERSION AND NOT TARGET Python::SABIModule)
+  message(FATAL_ERROR "A wheel for Python ${Python_VERSION} needs CMake 3.26 (got ${CMAKE_VERSION})")
+endif()
 execute_process(COMMAND ${Python_EXECUTABLE} -m nanobind --cmake_dir
   OUTPUT_STRIP_TRAILING_WHITESPACE OUTPUT_VARIABLE nanobind_ROOT COMMAND_ERROR_IS_FATAL ANY)
 find_package(nanobind CONFIG REQUIRED)

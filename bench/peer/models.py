@@ -58,4 +58,4 @@ def standard_models(folder, packhorse, quantize):
 def given_model(spec):
     """MODEL, or MODEL=PEER_MODEL; a folder alone has no peer."""
     path, _, peer = spec.partition("=")
-    return Model(Path(path).name, Path(path), Path(peer) if peer else None if Path(path).is_dir() else Path(path))
+    return Model(path, Path(path), Path(peer) if peer else None if Path(path).is_dir() else Path(path))

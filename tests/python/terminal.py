@@ -50,7 +50,7 @@ class Terminal:
     def type(self, keys):
         os.write(self.end, keys.encode())
 
-    def wait_for(self, text, timeout=8):
+    def wait_for(self, text, timeout=60):
         """What was shown since the last wait, up to `text`."""
         deadline = time.monotonic() + timeout
         while (at := self.shown().find(text, self.seen)) < 0:
@@ -65,12 +65,15 @@ class Terminal:
         self.wait_for("\n")
         return self.wait_for("\n> ")
 
-    def wait_end(self, timeout=8):
+    def wait_end(self, timeout=60):
+        """Exit status of the program."""
         deadline = time.monotonic() + timeout
-        while self._read(max(0, deadline - time.monotonic())):
+        while (ended := os.waitpid(self.child, os.WNOHANG))[0] == 0:
+            assert time.monotonic() < deadline, f"still running after {self.shown()[self.seen :]!r}"
+            self._read(0.02)
+        self.status = os.waitstatus_to_exitcode(ended[1])
+        while self._read(0):
             pass
-        _, state = os.waitpid(self.child, 0)
-        self.status = os.waitstatus_to_exitcode(state)
         return self.status
 
     def is_usual(self):
