@@ -232,7 +232,7 @@ std::vector<uint8_t> read_zeros(const Tensors& t, int64_t n_groups, bool is_stre
     if (!has_shape(*t.zero, n, n_groups)) t.reject_shapes();
     const int middle = 1 << (t.scheme.bits - 1);
     for (size_t i = 0; i < zeros.size(); ++i) {
-      const int value = static_cast<int8_t>(bytes[i]);
+      const int value = (bytes[i] ^ 0x80) - 0x80;  // sign extended
       if (value < -middle || value >= middle)
         fail_model("{}: not a value of {} bits (got {})", name, t.scheme.bits, value);
       zeros[i] = static_cast<uint8_t>(value + middle);
