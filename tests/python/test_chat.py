@@ -127,7 +127,7 @@ def test_history_goes_through_the_template_and_the_cache(chat, run_program, mode
     if visible(answer) == answer.strip("\r"):  # else the terminal did not show all that was said
         prompt = f"user: How are you?\nassistant: {answer}\nuser: And now?\nassistant:"
         raw = run_program("run", model, "--raw", "-p", prompt, "--max-tokens", "1", "--stats")
-        assert abs(n_prompt_tokens(raw.stderr) - n_prompt_tokens(second)) <= 2
+        assert abs(n_prompt_tokens(raw.stderr) - n_prompt_tokens(second)) <= 2, (answer, second, raw.stderr)
 
 
 def test_interrupted_answer_stays(chat):
@@ -190,7 +190,7 @@ def test_editing_keys(chat):
 
 
 def test_history_is_kept_for_the_next_chat(chat, state):
-    terminal = chat()
+    terminal = chat(*SAMPLED)
     terminal.ask("/stats")
     terminal.type("one\\\rtwo\r")
     terminal.wait_for("\n> ")

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <histedit.h>
 #include <poll.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -76,6 +77,8 @@ LineEditor::LineEditor()
   el_set(editor, EL_GETCFN, &LineEditor::read_char);
   el_set(editor, EL_ADDFN, "packhorse-paste", "insert what the terminal pastes", &LineEditor::paste);
   for (const auto& [key, action] : kKeys) el_set(editor, EL_BIND, key, action, nullptr);
+  // The terminal's own flush comes after its signal and would take what is written in between with it.
+  el_set(editor, EL_SETTY, "-d", "+noflsh", nullptr);
   el_source(editor, nullptr);
 }
 
@@ -116,6 +119,7 @@ bool LineEditor::handle_signal() {
   const int signal = signals_->next();
   if (signal == SIGINT) {
     interrupted_ = true;
+    ::tcflush(STDIN_FILENO, TCIFLUSH);
     return false;
   }
   if (signal == SIGWINCH) el_resize(editor_.get());
