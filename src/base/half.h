@@ -1,7 +1,9 @@
 #pragma once
-// Scalar conversions between float and the two 16-bit formats, round to nearest even. Inputs and outputs are raw bits.
+// Scalar conversions between float and the 16- and 8-bit formats, round to nearest even. Inputs and outputs are raw
+// bits.
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 
 namespace packhorse {
@@ -36,6 +38,29 @@ inline uint16_t f32_to_f16(float f) noexcept {
     return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u));
   }
   return static_cast<uint16_t>(sign | ((magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13));
+}
+
+/// E4M3 without infinities: at most 448; 0x7f and 0xff are NaN (OCP OFP8).
+inline float e4m3_to_f32(uint8_t code) noexcept {
+  if ((code & 0x7f) == 0x7f) return std::bit_cast<float>(0x7fc00000u);
+  return f16_to_f32(static_cast<uint16_t>((code & 0x80) << 8 | (code & 0x7f) << 7)) * 256.0f;
+}
+
+/// Saturates at 448; NaN stays NaN.
+inline uint8_t f32_to_e4m3(float f) noexcept {
+  const auto sign = static_cast<uint8_t>(std::bit_cast<uint32_t>(f) >> 24 & 0x80u);
+  const float magnitude = std::fabs(f);
+  if (magnitude != magnitude) return static_cast<uint8_t>(sign | 0x7f);
+  if (magnitude >= 448.0f) return static_cast<uint8_t>(sign | 0x7e);
+  if (magnitude < 0x1p-6f) return static_cast<uint8_t>(sign | static_cast<uint8_t>(std::nearbyint(magnitude * 512.0f)));
+  const auto u = std::bit_cast<uint32_t>(magnitude);
+  return static_cast<uint8_t>(sign | (((u + 0x7ffffu + (u >> 20 & 1u)) >> 20) - (120u << 3)));
+}
+
+/// E8M0, a power of two: 2^(code - 127); 0xff is NaN (OCP MX).
+inline float e8m0_to_f32(uint8_t code) noexcept {
+  if (code == 0xff) return std::bit_cast<float>(0x7fc00000u);
+  return std::bit_cast<float>(code ? static_cast<uint32_t>(code) << 23 : 0x00400000u);
 }
 
 }  // namespace packhorse

@@ -6,9 +6,14 @@
 #include <cstring>
 #include <numeric>
 
-#include "base/half.h"
+#include "codec/widen.h"
 
 namespace packhorse {
+
+int64_t code_bytes(const Encoding& encoding, int64_t k) {
+  if (encoding.element == Element::grid) return k / encoding.grid->width * kGridEntryBytes;
+  return k * element_bytes(encoding.element);
+}
 
 int64_t group_along_row(const Grouping& grouping, int64_t k) {
   switch (grouping.kind) {
@@ -31,12 +36,13 @@ void RowBlock::resize(const Encoding& encoding, int64_t begin, int64_t rows, int
   group_k = group_along_row(encoding.grouping, k);
   n_groups = group_k ? (k + group_k - 1) / group_k : 0;
   n_supers = encoding.super_size ? k / encoding.super_size : 0;
-  codes.resize(static_cast<size_t>(n_rows * k * element_bytes(encoding.element)));
+  codes.resize(static_cast<size_t>(n_rows * code_bytes(encoding, k)));
   scale.resize(static_cast<size_t>(n_rows * n_groups));
   min.resize(encoding.min == ScaleType::none ? 0 : scale.size());
   zero.resize(encoding.zero == ScaleType::none ? 0 : scale.size());
   super_scale.resize(static_cast<size_t>(n_rows * n_supers));
   super_min.resize(encoding.min == ScaleType::none ? 0 : super_scale.size());
+  outer.resize(encoding.outer == Outer::none ? 0 : static_cast<size_t>(n_rows));
 }
 
 namespace {
@@ -64,6 +70,10 @@ const char* type_name(ScaleType type) {
       return "i8";
     case ScaleType::u4:
       return "u4";
+    case ScaleType::e8m0:
+      return "e8m0";
+    case ScaleType::e4m3:
+      return "e4m3";
   }
   return "none";
 }
@@ -79,6 +89,8 @@ int type_bits(ScaleType type) {
       return 16;
     case ScaleType::u8:
     case ScaleType::i8:
+    case ScaleType::e8m0:
+    case ScaleType::e4m3:
       return 8;
     case ScaleType::u4:
       return 4;
@@ -100,43 +112,91 @@ float group_zero(const Encoding& encoding, const RowBlock& rows, int64_t r, int6
   return encoding.zero == ScaleType::none ? 0.0f : rows.zero[static_cast<size_t>(r * rows.n_groups + g)];
 }
 
+float minifloat_value(const Encoding& encoding, int code) {
+  const int exponent_bits = encoding.bits - 1 - encoding.mantissa, steps = 1 << encoding.mantissa;
+  const int exponent = code >> encoding.mantissa & ((1 << exponent_bits) - 1), mantissa = code & (steps - 1);
+  const float magnitude =
+      exponent == 0 ? std::ldexp(static_cast<float>(mantissa), 1 - encoding.bias - encoding.mantissa)
+                    : std::ldexp(static_cast<float>(steps + mantissa), exponent - encoding.bias - encoding.mantissa);
+  return code >> (encoding.bits - 1) & 1 ? -magnitude : magnitude;
+}
+
+namespace {
+
+void widen_codes(const Encoding& encoding, const uint8_t* codes, int64_t k, float* out) {
+  switch (encoding.element) {
+    case Element::integer:
+      for (int64_t i = 0; i < k; ++i) out[i] = static_cast<float>(codes[i] - encoding.offset);
+      return;
+    case Element::table:
+      for (int64_t i = 0; i < k; ++i) out[i] = encoding.table->values[codes[i] & 15];
+      return;
+    case Element::minifloat:
+      for (int64_t i = 0; i < k; ++i) out[i] = minifloat_value(encoding, codes[i]);
+      return;
+    case Element::grid:
+      for (int64_t i = 0; i < k; ++i) out[i] = static_cast<float>(grid_value(*encoding.grid, codes, i));
+      return;
+    default:
+      widen(encoding.element, codes, k, out);
+  }
+}
+
+}  // namespace
+
+int grid_value(const CodeGrid& grid, const uint8_t* codes, int64_t i) {
+  const uint8_t* entry = codes + i / grid.width * kGridEntryBytes;
+  const int64_t at = i % grid.width, index = entry[0] | entry[1] << 8;
+  const int value = grid.values[index * grid.width + at];
+  return entry[2] >> at & 1 ? -value : value;
+}
+
 void decode_row(const Encoding& encoding, const RowBlock& rows, int64_t r, float* out) {
   const int64_t k = rows.k;
-  const uint8_t* codes = rows.codes.data() + r * k * element_bytes(encoding.element);
-  if (is_float(encoding.element)) {
-    if (encoding.element == Element::f32) {
-      std::memcpy(out, codes, static_cast<size_t>(k) * 4);
-      return;
-    }
-    const bool f16 = encoding.element == Element::f16;
-    for (int64_t i = 0; i < k; ++i) {
-      uint16_t bits;
-      std::memcpy(&bits, codes + 2 * i, 2);
-      out[i] = f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
-    }
-    return;
-  }
+  widen_codes(encoding, rows.codes.data() + r * code_bytes(encoding, k), k, out);
   for (int64_t g = 0; g < rows.n_groups; ++g) {
     const float scale = group_scale(encoding, rows, r, g);
     const float min = group_min(encoding, rows, r, g), zero = group_zero(encoding, rows, r, g);
     const int64_t end = std::min(k, (g + 1) * rows.group_k);
     for (int64_t i = g * rows.group_k; i < end; ++i) {
-      if (encoding.element == Element::table)
-        out[i] = encoding.table->values[codes[i] & 15] * scale;
-      else if (encoding.min == ScaleType::none)
-        out[i] = (static_cast<float>(codes[i] - encoding.offset) - zero) * scale * encoding.factor;
-      else
-        out[i] = std::fma(static_cast<float>(codes[i] - encoding.offset), scale, min);
+      out[i] =
+          encoding.min == ScaleType::none ? (out[i] - zero) * scale * encoding.factor : std::fma(out[i], scale, min);
     }
   }
+  if (encoding.outer == Outer::none) return;
+  const float outer = rows.outer[static_cast<size_t>(r)];
+  for (int64_t i = 0; i < k; ++i) out[i] = encoding.outer == Outer::multiply ? out[i] * outer : out[i] / outer;
 }
+
+namespace {
+
+std::string element_name(const Encoding& encoding) {
+  switch (encoding.element) {
+    case Element::table:
+      return encoding.table->name;
+    case Element::grid:
+      return encoding.grid->name;
+    case Element::minifloat:
+      return fmt::format("e{}m{}", encoding.bits - 1 - encoding.mantissa, encoding.mantissa);
+    default:
+      return fmt::format("int{}", encoding.bits);
+  }
+}
+
+std::string act_name(const ActScheme& act) {
+  static constexpr const char* kNames[] = {"float", "int8", "int8", "fp8", "e2m1", "int4", "e5m2"};  // by Code
+  const char* code = kNames[static_cast<size_t>(act.code)];
+  if (act.scale == ActScheme::Scale::fixed) return fmt::format("static {}", code);
+  return act.group ? fmt::format("{} in groups of {}", code, act.group) : fmt::format("{} per token", code);
+}
+
+}  // namespace
 
 std::string describe(const Encoding& encoding) {
   if (encoding.element == Element::f32) return "f32";
   if (encoding.element == Element::f16) return "f16";
   if (encoding.element == Element::bf16) return "bf16";
-  std::string out =
-      encoding.element == Element::table ? std::string(encoding.table->name) : fmt::format("int{}", encoding.bits);
+  std::string out = element_name(encoding);
   switch (encoding.grouping.kind) {
     case GroupKind::none:
       break;
@@ -154,12 +214,17 @@ std::string describe(const Encoding& encoding) {
   if (encoding.min != ScaleType::none) out += fmt::format(" and {} min", type_name(encoding.min));
   if (encoding.zero != ScaleType::none) out += fmt::format(" and {} zero point", type_name(encoding.zero));
   if (encoding.super_size) out += fmt::format(" times f16 per {}", encoding.super_size);
-  if (encoding.act.code == ActScheme::Code::int8) out += ", int8 activations per token";
+  if (encoding.outer != Outer::none) out += " times f32 per row";
+  if (encoding.act.code != ActScheme::Code::none) out += fmt::format(", {} activations", act_name(encoding.act));
   return out;
 }
 
 double bits_per_weight(const Encoding& encoding, int64_t k) {
   double bits = encoding.bits;
+  if (encoding.element == Element::grid) {
+    const CodeGrid& grid = *encoding.grid;
+    bits = static_cast<double>(grid.index_bits + (grid.has_signs ? grid.width : 0)) / grid.width;
+  }
   const int64_t group = group_along_row(encoding.grouping, k);
   const int group_bits = type_bits(encoding.scale) + type_bits(encoding.min) + type_bits(encoding.zero);
   if (group) bits += static_cast<double>(group_bits) / static_cast<double>(group);

@@ -1,5 +1,6 @@
 #include "codec/tables.h"
 
+#include <algorithm>
 #include <array>
 
 namespace packhorse {
@@ -9,11 +10,33 @@ using Values = std::array<float, 16>;
 
 constexpr int nearest(double v) { return static_cast<int>(v < 0 ? v - 0.5 : v + 0.5); }
 
-/// Adds the integers that come closest to the values. Any set of rounded values has its best step in closed form, so it
-/// is enough to walk through the sets that rounding to |n| <= 127 can give for values in [-1, 1].
+/// The integers of values that are multiples |n| <= 127 of one step; false when there is no such step.
+constexpr bool set_exact(CodeTable& table, double largest) {
+  for (int n_largest = 1; n_largest <= 127; ++n_largest) {
+    const auto step = static_cast<float>(largest / n_largest);
+    bool exact = true;
+    for (int i = 0; i < 16; ++i) {
+      const int n = nearest(table.values[i] / step);
+      exact = exact && static_cast<double>(table.values[i]) == static_cast<double>(step) * n;
+      table.approx[i] = static_cast<int8_t>(n);
+    }
+    table.approx_step = step;
+    if (exact) return true;
+  }
+  return false;
+}
+
+/// Adds the integers that come closest to the values: exact ones where there are any. For other values, in [-1, 1], any
+/// set of rounded values has its best step in closed form, so it is enough to walk through the sets that rounding to
+/// |n| <= 127 can give.
 constexpr CodeTable make_table(const char* name, const Values& values) {
   CodeTable table{name, {}, {}, 0};
-  for (int i = 0; i < 16; ++i) table.values[i] = values[i];
+  double largest = 0;
+  for (int i = 0; i < 16; ++i) {
+    table.values[i] = values[i];
+    largest = std::max(largest, values[i] < 0 ? -static_cast<double>(values[i]) : static_cast<double>(values[i]));
+  }
+  if (set_exact(table, largest)) return table;
   double least = 1e9;
   for (double inverse_step = 127.49; inverse_step > 64; inverse_step -= 0.125) {
     double dot = 0, square = 0, error = 0;
@@ -44,9 +67,20 @@ constexpr Values kNf4Values{-1.0f,         -0.6961928f, -0.52507305f, -0.3949175
 constexpr Values kFp4Values{0.0f, 0.0625f / 12,  8.0f / 12,  1.0f,  4.0f / 12,  0.5f,  2.0f / 12,  0.25f,
                             0.0f, -0.0625f / 12, -8.0f / 12, -1.0f, -4.0f / 12, -0.5f, -2.0f / 12, -0.25f};
 
+constexpr Values kE2M1Values{0, 0.5f, 1, 1.5f, 2, 3, 4, 6, 0, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+
+constexpr Values kPowersValues{0, 0.015625f,  0.03125f,  0.0625f,  0.125f,  0.25f,  0.5f,  1,
+                               0, -0.015625f, -0.03125f, -0.0625f, -0.125f, -0.25f, -0.5f, -1};
+
+constexpr Values kIq4NlValues{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
 }  // namespace
 
 constinit const CodeTable kNf4 = make_table("nf4", kNf4Values);
 constinit const CodeTable kFp4 = make_table("fp4", kFp4Values);
+constinit const CodeTable kE2M1 = make_table("e2m1", kE2M1Values);
+constinit const CodeTable kFp4Powers = make_table("fp4 powers", kPowersValues);
+constinit const CodeTable kIq4Nl = make_table("iq4_nl", kIq4NlValues);
+constinit const CodeTable kSign = make_table("sign", {-1, 1});
 
 }  // namespace packhorse

@@ -32,6 +32,7 @@ void copy_rows(const RowBlock& from, RowBlock& to, int64_t at) {
   put(from.zero, to.zero);
   put(from.super_scale, to.super_scale);
   put(from.super_min, to.super_min);
+  put(from.outer, to.outer);
 }
 
 }  // namespace
@@ -40,9 +41,11 @@ WeightPlan concat_rows(std::vector<WeightPlan> plans) {
   if (plans.size() == 1) return std::move(plans.front());
   WeightPlan out;
   out.encoding = plans.front().encoding;
+  out.input = plans.front().input;
   out.k = plans.front().k;
   for (const WeightPlan& plan : plans) {
-    if (plan.k != out.k || !(plan.encoding == out.encoding)) fail(ErrorKind::internal, "{}: parts differ", plan.name);
+    if (plan.k != out.k || !(plan.encoding == out.encoding) || !(plan.input == out.input))
+      fail(ErrorKind::internal, "{}: parts differ", plan.name);
     out.name += out.name.empty() ? plan.name : " + " + plan.name;
     out.n += plan.n;
     out.source_bytes += plan.source_bytes;

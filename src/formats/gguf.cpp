@@ -1,291 +1,30 @@
-// Weights of GGUF files: rows of ggml blocks that lie one after another, nothing between them.
-//
-//   Q4_0  d qs[16]                      32 codes: byte i holds code i in its low and code 16 + i in its high nibble
-//   Q4_1  d m qs[16]
-//   Q5_0  d qh[4] qs[16]                bit i of qh is bit 4 of code i
-//   Q5_1  d m qh[4] qs[16]
-//   Q8_0  d qs[32]                      signed bytes
-//   Q2_K  scales[16] qs[64] d dmin      256 codes; scale in the low, min in the high nibble
-//   Q3_K  hmask[32] qs[64] scales[12] d
-//   Q4_K  d dmin scales[12] qs[128]
-//   Q5_K  d dmin scales[12] qh[32] qs[128]
-//   Q6_K  ql[128] qh[64] scales[16] d
-//
-// d, m, dmin are f16. All unpacking goes eight codes at a time in 64-bit words, which compilers handle well everywhere.
+// Weights of GGUF files: rows of ggml blocks that lie one after another, nothing between them (gguf_blocks.cpp and
+// gguf_codebooks.cpp draw the blocks). NVFP4 alone has something beside them: <module>.scale, F32, a factor of the whole
+// weight.
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 
-#include "base/error.h"
-#include "base/half.h"
-#include "formats/source.h"
+#include "formats/gguf_blocks.h"
 
 namespace packhorse {
 namespace {
 
-static_assert(std::endian::native == std::endian::little);
-
-constexpr uint64_t kBytes01 = 0x0101010101010101;
-constexpr uint64_t kBytes03 = 3 * kBytes01, kBytes0f = 15 * kBytes01, kBytes80 = 128 * kBytes01;
-
-uint64_t load8(const uint8_t* p) {
-  uint64_t word;
-  std::memcpy(&word, p, 8);
-  return word;
-}
-void store8(uint8_t* p, uint64_t word) { std::memcpy(p, &word, 8); }
-
-float load_f16(const uint8_t* p) { return f16_to_f32(static_cast<uint16_t>(p[0] | p[1] << 8)); }
-
-/// Bit i of `bits` in byte i, as 0 or 1.
-uint64_t spread_bits(uint8_t bits) {
-  const uint64_t picked = (bits * kBytes01) & 0x8040201008040201;
-  return (picked + 0x7f * kBytes01) >> 7 & kBytes01;
-}
-
-/// Where the parts of one block go.
-struct Target {
-  uint8_t* codes;
-  float* scale;
-  float* min;
-  float* super_scale;
-  float* super_min;
-};
-
-/// Nibbles of qs[16] with bit 4 from qh[4], or without when qh is null.
-template <bool kHasHighBits>
-void unpack_32(const uint8_t* qs, const uint8_t* qh, uint8_t* codes) {
-  for (int half = 0; half < 2; ++half) {
-    const uint64_t pair = load8(qs + 8 * half);
-    uint64_t low = pair & kBytes0f, high = pair >> 4 & kBytes0f;
-    if constexpr (kHasHighBits) {
-      low |= spread_bits(qh[half]) << 4;
-      high |= spread_bits(qh[half + 2]) << 4;
-    }
-    store8(codes + 8 * half, low);
-    store8(codes + 16 + 8 * half, high);
-  }
-}
-
-struct Q4_0 {
-  static constexpr Encoding kEncoding{.element = Element::integer,
-                                      .bits = 4,
-                                      .offset = 8,
-                                      .grouping = {GroupKind::along_k, 32},
-                                      .scale = ScaleType::f16};
-  static void unpack(const uint8_t* block, Target out) {
-    *out.scale = load_f16(block);
-    unpack_32<false>(block + 2, nullptr, out.codes);
-  }
-};
-
-struct Q4_1 {
-  static constexpr Encoding kEncoding{.element = Element::integer,
-                                      .bits = 4,
-                                      .grouping = {GroupKind::along_k, 32},
-                                      .scale = ScaleType::f16,
-                                      .min = ScaleType::f16};
-  static void unpack(const uint8_t* block, Target out) {
-    *out.scale = load_f16(block);
-    *out.min = load_f16(block + 2);
-    unpack_32<false>(block + 4, nullptr, out.codes);
-  }
-};
-
-struct Q5_0 {
-  static constexpr Encoding kEncoding{.element = Element::integer,
-                                      .bits = 5,
-                                      .offset = 16,
-                                      .grouping = {GroupKind::along_k, 32},
-                                      .scale = ScaleType::f16};
-  static void unpack(const uint8_t* block, Target out) {
-    *out.scale = load_f16(block);
-    unpack_32<true>(block + 6, block + 2, out.codes);
-  }
-};
-
-struct Q5_1 {
-  static constexpr Encoding kEncoding{.element = Element::integer,
-                                      .bits = 5,
-                                      .grouping = {GroupKind::along_k, 32},
-                                      .scale = ScaleType::f16,
-                                      .min = ScaleType::f16};
-  static void unpack(const uint8_t* block, Target out) {
-    *out.scale = load_f16(block);
-    *out.min = load_f16(block + 2);
-    unpack_32<true>(block + 8, block + 4, out.codes);
-  }
-};
-
-struct Q8_0 {
-  static constexpr Encoding kEncoding{.element = Element::integer,
-                                      .bits = 8,
-                                      .offset = 128,
-                                      .grouping = {GroupKind::along_k, 32},
-                                      .scale = ScaleType::f16};
-  static void unpack(const uint8_t* block, Target out) {
-    *out.scale = load_f16(block);
-    for (int i = 0; i < 32; i += 8) store8(out.codes + i, load8(block + 2 + i) ^ kBytes80);
-  }
-};
-
-/// Two-bit codes of qs[64]: code i is at bit 2 * (i mod 128 / 32) of byte 32 * (i / 128) + i mod 32.
-template <class HighBits>
-void unpack_2bit(const uint8_t* qs, uint8_t* codes, HighBits high_bits) {
-  for (int i = 0; i < 256; i += 8) {
-    const uint64_t low = load8(qs + i / 128 * 32 + i % 32) >> (i % 128 / 32 * 2) & kBytes03;
-    store8(codes + i, low | high_bits(i));
-  }
-}
-
-struct Q2_K {
-  static constexpr Encoding kEncoding{.element = Element::integer,
-                                      .bits = 2,
-                                      .grouping = {GroupKind::along_k, 16},
-                                      .scale = ScaleType::u4,
-                                      .min = ScaleType::u4,
-                                      .super_size = 256};
-  static void unpack(const uint8_t* block, Target out) {
-    for (int g = 0; g < 16; ++g) {
-      out.scale[g] = static_cast<float>(block[g] & 15);
-      out.min[g] = static_cast<float>(block[g] >> 4);
-    }
-    *out.super_scale = load_f16(block + 80);
-    *out.super_min = -load_f16(block + 82);
-    unpack_2bit(block + 16, out.codes, [](int) { return uint64_t{0}; });
-  }
-};
-
-struct Q3_K {
-  static constexpr Encoding kEncoding{.element = Element::integer,
-                                      .bits = 3,
-                                      .offset = 4,
-                                      .grouping = {GroupKind::along_k, 16},
-                                      .scale = ScaleType::i8,
-                                      .super_size = 256};
-  static void unpack(const uint8_t* block, Target out) {
-    const uint8_t* scales = block + 96;
-    for (int g = 0; g < 16; ++g) {
-      const int low = g < 8 ? scales[g] & 15 : scales[g - 8] >> 4;
-      const int high = scales[8 + g % 4] >> (g / 4 * 2) & 3;
-      out.scale[g] = static_cast<float>((low | high << 4) - 32);
-    }
-    *out.super_scale = load_f16(block + 108);
-    unpack_2bit(block + 32, out.codes, [block](int i) { return (load8(block + i % 32) >> (i / 32) & kBytes01) << 2; });
-  }
-};
-
-/// Six-bit scales and mins of Q4_K and Q5_K, eight of each in 12 bytes, and the two super scales before them.
-void unpack_k_scales(const uint8_t* block, Target out) {
-  *out.super_scale = load_f16(block);
-  *out.super_min = -load_f16(block + 2);
-  const uint8_t* s = block + 4;
-  for (int g = 0; g < 4; ++g) {
-    out.scale[g] = static_cast<float>(s[g] & 63);
-    out.min[g] = static_cast<float>(s[g + 4] & 63);
-    out.scale[g + 4] = static_cast<float>((s[g + 8] & 15) | s[g] >> 6 << 4);
-    out.min[g + 4] = static_cast<float>(s[g + 8] >> 4 | s[g + 4] >> 6 << 4);
-  }
-}
-
-/// Nibbles of qs[128]: codes 64 j + i and 64 j + 32 + i are the halves of byte 32 j + i.
-template <class HighBits>
-void unpack_nibbles_256(const uint8_t* qs, uint8_t* codes, HighBits high_bits) {
-  for (int i = 0; i < 256; i += 8) {
-    const uint64_t low = load8(qs + i / 64 * 32 + i % 32) >> (i % 64 / 32 * 4) & kBytes0f;
-    store8(codes + i, low | high_bits(i));
-  }
-}
-
-struct Q4_K {
-  static constexpr Encoding kEncoding{.element = Element::integer,
-                                      .bits = 4,
-                                      .grouping = {GroupKind::along_k, 32},
-                                      .scale = ScaleType::u8,
-                                      .min = ScaleType::u8,
-                                      .super_size = 256};
-  static void unpack(const uint8_t* block, Target out) {
-    unpack_k_scales(block, out);
-    unpack_nibbles_256(block + 16, out.codes, [](int) { return uint64_t{0}; });
-  }
-};
-
-struct Q5_K {
-  static constexpr Encoding kEncoding{.element = Element::integer,
-                                      .bits = 5,
-                                      .grouping = {GroupKind::along_k, 32},
-                                      .scale = ScaleType::u8,
-                                      .min = ScaleType::u8,
-                                      .super_size = 256};
-  static void unpack(const uint8_t* block, Target out) {
-    unpack_k_scales(block, out);
-    const uint8_t* qh = block + 16;
-    unpack_nibbles_256(block + 48, out.codes, [qh](int i) { return (load8(qh + i % 32) >> (i / 32) & kBytes01) << 4; });
-  }
-};
-
-struct Q6_K {
-  static constexpr Encoding kEncoding{.element = Element::integer,
-                                      .bits = 6,
-                                      .offset = 32,
-                                      .grouping = {GroupKind::along_k, 16},
-                                      .scale = ScaleType::i8,
-                                      .super_size = 256};
-  static void unpack(const uint8_t* block, Target out) {
-    for (int g = 0; g < 16; ++g) out.scale[g] = static_cast<float>(static_cast<int8_t>(block[192 + g]));
-    *out.super_scale = load_f16(block + 208);
-    for (int i = 0; i < 256; i += 8) {
-      const uint64_t low = load8(block + i / 128 * 64 + i % 64) >> (i % 128 / 64 * 4) & kBytes0f;
-      const uint64_t high = load8(block + 128 + i / 128 * 32 + i % 32) >> (i % 128 / 32 * 2) & kBytes03;
-      store8(out.codes + i, low | high << 4);
+const GgufBlock* find_block(DType type) {
+  for (const auto blocks : {gguf_integer_blocks(), gguf_other_blocks()}) {
+    for (const GgufBlock& block : blocks) {
+      if (block.type == type) return &block;
     }
   }
-};
-
-/// Blocks of one row into row r of `rows`.
-template <class Block, int kSize, int kBytes>
-void unpack_row(const uint8_t* row, int64_t r, RowBlock& rows) {
-  constexpr Encoding e = Block::kEncoding;
-  constexpr int kGroups = kSize / static_cast<int>(e.grouping.size);
-  Target out{rows.codes.data() + r * rows.k, rows.scale.data() + r * rows.n_groups, nullptr, nullptr, nullptr};
-  if constexpr (e.min != ScaleType::none) out.min = rows.min.data() + r * rows.n_groups;
-  if constexpr (e.super_size != 0) out.super_scale = rows.super_scale.data() + r * rows.n_supers;
-  if constexpr (e.super_size != 0 && e.min != ScaleType::none)
-    out.super_min = rows.super_min.data() + r * rows.n_supers;
-  for (int64_t b = 0; b < rows.k / kSize; ++b) {
-    Block::unpack(row + b * kBytes, out);
-    out.codes += kSize;
-    out.scale += kGroups;
-    if constexpr (e.min != ScaleType::none) out.min += kGroups;
-    if constexpr (e.super_size != 0) ++out.super_scale;
-    if constexpr (e.super_size != 0 && e.min != ScaleType::none) ++out.super_min;
-  }
+  return nullptr;
 }
 
-struct BlockType {
-  DType type;
-  Encoding encoding;
-  void (*unpack_row)(const uint8_t* row, int64_t r, RowBlock& rows);
-};
-
-template <class Block, int kSize, int kBytes>
-constexpr BlockType block_type(DType type) {
-  return {type, Block::kEncoding, unpack_row<Block, kSize, kBytes>};
-}
-
-constexpr BlockType kBlockTypes[] = {
-    block_type<Q4_0, 32, 18>(DType::q4_0),   block_type<Q4_1, 32, 20>(DType::q4_1),
-    block_type<Q5_0, 32, 22>(DType::q5_0),   block_type<Q5_1, 32, 24>(DType::q5_1),
-    block_type<Q8_0, 32, 34>(DType::q8_0),   block_type<Q2_K, 256, 84>(DType::q2_k),
-    block_type<Q3_K, 256, 110>(DType::q3_k), block_type<Q4_K, 256, 144>(DType::q4_k),
-    block_type<Q5_K, 256, 176>(DType::q5_k), block_type<Q6_K, 256, 210>(DType::q6_k),
-};
-
-const BlockType* find_block_type(DType type) {
-  const auto* row =
-      std::find_if(std::begin(kBlockTypes), std::end(kBlockTypes), [&](const BlockType& t) { return t.type == type; });
-  return row == std::end(kBlockTypes) ? nullptr : row;
+/// NVFP4's second scale: the number beside the weight, or one for each expert.
+float read_outer(const CheckpointView& view, const Module& module) {
+  const std::string name = tensor_name(module, "scale");
+  if (!view.find(name)) return 1.0f;
+  float value = 1;
+  GroupValues(view, module, name, GroupValues::Order::one, 1).read(0, 1, &value);
+  return value;
 }
 
 Origin origin(const CheckpointView& view) {
@@ -297,22 +36,24 @@ Origin origin(const CheckpointView& view) {
 
 bool claims(const CheckpointView& view, const Module& module) {
   const TensorInfo* weight = view.find(weight_name(module));
-  return weight && find_block_type(weight->dtype);
+  return weight && find_block(weight->dtype);
 }
 
 WeightPlan plan(const CheckpointView& view, const Module& module) {
   const std::string name = weight_name(module);
   const RowSource source(view, module, name);
-  const BlockType* type = find_block_type(source.tensor().dtype);
+  const GgufBlock* block = find_block(source.tensor().dtype);
+  const float outer = block->encoding.outer == Outer::none ? 1.0f : read_outer(view, module);
   return {.name = view.describe(name),
-          .encoding = type->encoding,
+          .encoding = block->encoding,
           .n = module.n,
           .k = module.k,
-          .source_bytes = source.tensor().n_bytes,
-          .read = [source, type](int64_t begin, int64_t count, RowBlock& rows) {
-            rows.resize(type->encoding, begin, count, source.k());
+          .source_bytes = source_bytes(source.tensor(), module),
+          .read = [source, block, outer](int64_t begin, int64_t count, RowBlock& rows) {
+            rows.resize(block->encoding, begin, count, source.k());
+            std::ranges::fill(rows.outer, outer);
             const RowSource::Rows raw = source.read(begin, count);
-            for (int64_t r = 0; r < count; ++r) type->unpack_row(raw.row(r), r, rows);
+            for (int64_t r = 0; r < count; ++r) block->unpack_row(raw.row(r), r, rows);
           }};
 }
 

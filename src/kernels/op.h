@@ -21,7 +21,7 @@ struct RowBlock;
 
 inline constexpr int64_t kBlockK = 32;  // K is padded to a multiple of this
 
-enum class Op : uint8_t { matmul, quantize_act, rms_norm, silu_mul, attention };
+enum class Op : uint8_t { matmul, round_act, quantize_act, rms_norm, silu_mul, attention };
 
 /// Form of a matmul's activations.
 enum class ActForm : uint8_t {
@@ -101,6 +101,19 @@ struct QuantizeActArgs {
   float outlier_threshold = 0;
 };
 
+/// What a format does to a layer's input: y = (x * scale)[order], then each number rounded to what the scheme's codes can
+/// say. The product of x and scale, the quotient by a scale of the scheme, and the product with it are rounded once each.
+struct RoundActArgs {
+  const float* x = nullptr;        // [M, k]
+  float* y = nullptr;              // [M, k], not x
+  const float* scale = nullptr;    // [k] or null
+  const int32_t* order = nullptr;  // [k] or null
+  int64_t k = 0;
+  ActScheme scheme = {};
+  float act_scale = 1;  // WeightInput
+  int32_t act_zero = 0;
+};
+
 struct RmsNormArgs {
   const float* x = nullptr;       // [M, n]
   const float* weight = nullptr;  // [n]
@@ -170,6 +183,7 @@ struct Kernel {
   union Run {
     MatmulFn matmul;
     void (*quantize_act)(const QuantizeActArgs&, int64_t begin, int64_t end) noexcept;
+    void (*round_act)(const RoundActArgs&, int64_t begin, int64_t end) noexcept;
     void (*rms_norm)(const RmsNormArgs&, int64_t begin, int64_t end) noexcept;
     void (*silu_mul)(const SiluMulArgs&, int64_t begin, int64_t end) noexcept;
     void (*attention)(const AttentionArgs&, int64_t begin, int64_t end) noexcept;

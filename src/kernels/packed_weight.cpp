@@ -65,6 +65,7 @@ PackedWeight::PackedWeight(const WeightPlan& plan, const KernelSelector& selecto
   codes_ = PageBuffer(*code_bytes.get());
   scales_ = PageBuffer(*scale_bytes.get());
   source_bytes_ = plan.source_bytes;
+  input_ = plan.input;
   view_ = {.encoding = plan.encoding,
            .n = plan.n,
            .k = plan.k,
@@ -102,13 +103,14 @@ void PackedWeight::multiply(const ActView& x, int64_t m, float* y, int64_t y_str
 }
 
 void PackedWeight::decode_row(int64_t row, float* out) const {
-  if (view_.k == view_.k_padded) {
+  if (view_.k == view_.k_padded && input_.order.empty()) {
     decoder_.kernel->decode_row(view_, row, out);
     return;
   }
   std::vector<float> padded(static_cast<size_t>(view_.k_padded));
   decoder_.kernel->decode_row(view_, row, padded.data());
-  std::copy_n(padded.begin(), view_.k, out);
+  for (int64_t i = 0; i < view_.k; ++i)
+    out[input_.order.empty() ? i : input_.order[static_cast<size_t>(i)]] = padded[static_cast<size_t>(i)];
 }
 
 }  // namespace packhorse

@@ -43,6 +43,8 @@ class PackedWeight {
   int64_t n() const { return view_.n; }
   int64_t k() const { return view_.k; }
   const WeightView& view() const { return view_; }
+  /// What x must go through before multiply().
+  const WeightInput& input() const { return input_; }
   const Choice& kernel() const { return kernel_; }
   const std::string& why_not() const { return why_not_; }
   uint64_t packed_bytes() const { return codes_.size() + scales_.size(); }
@@ -50,11 +52,12 @@ class PackedWeight {
 
   /// y[m, n] = x W^T + bias; x must hold the form that kernel().kernel->act asks for.
   void multiply(const ActView& x, int64_t m, float* y, int64_t y_stride, const float* bias, ThreadPool& pool) const;
-  /// Dequantized row; out[k()].
+  /// Dequantized row in the order of x; out[k()].
   void decode_row(int64_t row, float* out) const;
 
  private:
   WeightView view_;
+  WeightInput input_;
   Choice kernel_, decoder_;
   UnitLayout layout_;
   PageBuffer codes_, scales_;

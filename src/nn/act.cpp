@@ -3,9 +3,27 @@
 namespace packhorse {
 
 CommonKernels::CommonKernels(const KernelSelector& selector)
-    : quantize_act(selector.choose({.op = Op::quantize_act}, "quantize_act")),
+    : round_act(selector.choose({.op = Op::round_act}, "round_act")),
+      quantize_act(selector.choose({.op = Op::quantize_act}, "quantize_act")),
       rms_norm(selector.choose({.op = Op::rms_norm}, "rms_norm")),
       silu_mul(selector.choose({.op = Op::silu_mul}, "silu_mul")) {}
+
+const float* InputRule::apply(const float* x, int64_t m, int64_t k, const CommonKernels& kernels,
+                              ForwardCtx& ctx) const {
+  const bool rounds = act.code != ActScheme::Code::none && act.code != ActScheme::Code::llm_int8;
+  if (!rounds && input.scale.empty() && input.order.empty()) return x;
+  const RoundActArgs args{.x = x,
+                          .y = ctx.workspace.allocate<float>(m * k),
+                          .scale = input.scale.empty() ? nullptr : input.scale.data(),
+                          .order = input.order.empty() ? nullptr : input.order.data(),
+                          .k = k,
+                          .scheme = act,
+                          .act_scale = input.act_scale,
+                          .act_zero = input.act_zero};
+  for_tokens(ctx.pool, m,
+             [&](int64_t begin, int64_t end) { kernels.round_act.kernel->run.round_act(args, begin, end); });
+  return args.y;
+}
 
 ActView Activations::get(ActForm form, float threshold) {
   const auto index = static_cast<size_t>(form);

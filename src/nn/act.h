@@ -8,7 +8,7 @@ namespace packhorse {
 
 /// Kernels that are not tied to a weight, chosen once per model. A few pointers: layers keep copies.
 struct CommonKernels {
-  Choice quantize_act, rms_norm, silu_mul;
+  Choice round_act, quantize_act, rms_norm, silu_mul;
   CommonKernels() = default;
   explicit CommonKernels(const KernelSelector& selector);
 };
@@ -24,6 +24,16 @@ void for_tokens(ThreadPool& pool, int64_t m, F&& body) {
   const int64_t n_tasks = std::min<int64_t>(m, pool.size() * 4);
   pool.run(n_tasks, [&](int64_t task) { body(m * task / n_tasks, m * (task + 1) / n_tasks); });
 }
+
+/// What a weight's format does to its input, once for all parts of a layer that ask for the same.
+struct InputRule {
+  WeightInput input;
+  ActScheme act;
+  explicit InputRule(const PackedWeight& weight) : input(weight.input()), act(weight.view().encoding.act) {}
+  friend bool operator==(const InputRule&, const InputRule&) = default;
+  /// x[m, k] as the rule wants it: x itself, or new memory of the workspace.
+  const float* apply(const float* x, int64_t m, int64_t k, const CommonKernels& kernels, ForwardCtx& ctx) const;
+};
 
 /// One layer input [m, k]; forms are made on first use and share the workspace.
 class Activations {

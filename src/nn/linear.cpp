@@ -6,19 +6,29 @@ namespace packhorse {
 
 Linear::Linear(std::vector<LinearPart> parts, std::vector<float> bias, const CommonKernels& kernels)
     : parts_(std::move(parts)), bias_(std::move(bias)), kernels_(kernels) {
-  for (const LinearPart& part : parts_) n_ += part.weight->n();
+  for (const LinearPart& part : parts_) {
+    n_ += part.weight->n();
+    const InputRule rule(*part.weight);
+    const auto known = std::ranges::find(rules_, rule);
+    rule_of_.push_back(static_cast<size_t>(known - rules_.begin()));
+    if (known == rules_.end()) rules_.push_back(rule);
+  }
   k_ = parts_.front().weight->k();
 }
 
 float* Linear::operator()(const float* x, int64_t m, ForwardCtx& ctx) const {
   float* y = ctx.workspace.allocate<float>(m * n_);
   const Workspace::Mark mark = ctx.workspace.mark();
-  Activations activations(x, m, k_, kernels_, ctx);
-  for (const LinearPart& part : parts_) {
-    const PackedWeight& weight = *part.weight;
-    const ActView view = activations.get(weight.kernel().kernel->act, weight.view().encoding.act.outlier_threshold);
-    const float* bias = bias_.empty() ? nullptr : bias_.data() + part.first_output;
-    weight.multiply(view, m, y + part.first_output, n_, bias, ctx.pool);
+  for (size_t rule = 0; rule < rules_.size(); ++rule) {
+    Activations activations(rules_[rule].apply(x, m, k_, kernels_, ctx), m, k_, kernels_, ctx);
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      if (rule_of_[i] != rule) continue;
+      const LinearPart& part = parts_[i];
+      const PackedWeight& weight = *part.weight;
+      const ActView view = activations.get(weight.kernel().kernel->act, weight.view().encoding.act.outlier_threshold);
+      const float* bias = bias_.empty() ? nullptr : bias_.data() + part.first_output;
+      weight.multiply(view, m, y + part.first_output, n_, bias, ctx.pool);
+    }
   }
   ctx.workspace.release(mark);
   return y;

@@ -79,6 +79,61 @@ TEST_P(Set, quantizes_blocks_as_ref) {
   }
 }
 
+/// Every kind of scheme that some format has.
+const std::vector<ActScheme>& schemes() {
+  using Code = ActScheme::Code;
+  using Scale = ActScheme::Scale;
+  static const std::vector<ActScheme> all = {
+      {},
+      {.code = Code::int8, .scale = Scale::fixed},
+      {.code = Code::int8, .divisor = 127.5f},
+      {.code = Code::int8, .divisor = 127.5f, .smallest = 0x1p-23f},
+      {.code = Code::int8, .symmetric = false, .divisor = 255},
+      {.code = Code::int8, .group = 32, .divisor = 127},
+      {.code = Code::int4, .divisor = 7},
+      {.code = Code::fp8, .scale = Scale::fixed},
+      {.code = Code::fp8, .divisor = 448},
+      {.code = Code::fp8, .divisor = 448, .limit = 2},
+      {.code = Code::fp8, .group = 128, .divisor = 448},
+      {.code = Code::fp8, .scale = Scale::power_ceil, .group = 32, .divisor = 448},
+      {.code = Code::fp8, .scale = Scale::power_even, .group = 32, .shift = 8},
+      {.code = Code::fp8_e5m2, .divisor = 57344},
+      {.code = Code::e2m1, .scale = Scale::power_floor, .group = 32, .shift = 2},
+      {.code = Code::e2m1, .scale = Scale::power_even, .group = 32, .shift = 2},
+      {.code = Code::e2m1, .scale = Scale::nvfp4, .group = 16, .divisor = 6},
+  };
+  return all;
+}
+
+TEST_P(Set, rounds_activations_as_ref) {
+  const int64_t m = 3, k = 205;  // no multiple of any group
+  std::vector<float> x = normal(static_cast<size_t>(m * k), 7, 3);
+  std::fill_n(x.begin() + 32, 32, 0.0f);
+  std::fill_n(x.begin() + k, k, 0.0f);  // a token of zeros
+  for (int i = 0; i < 64; ++i) x[static_cast<size_t>(2 * k + i)] = static_cast<float>(i - 20) / 8;  // ties
+  const std::vector<float> scale = normal(static_cast<size_t>(k), 8);
+  std::vector<int32_t> order(static_cast<size_t>(k));
+  for (int32_t i = 0; i < k; ++i) order[static_cast<size_t>(i)] = static_cast<int32_t>((i * 7 + 3) % k);
+  for (size_t i = 0; i < schemes().size(); ++i) {
+    for (const bool plain : {true, false}) {
+      const auto run = [&](const Kernel& kernel) {
+        std::vector<float> y(x.size(), -1.0f);
+        kernel.run.round_act({.x = x.data(),
+                              .y = y.data(),
+                              .scale = plain ? nullptr : scale.data(),
+                              .order = plain ? nullptr : order.data(),
+                              .k = k,
+                              .scheme = schemes()[i],
+                              .act_scale = 0.0375f,
+                              .act_zero = schemes()[i].code == ActScheme::Code::int8 ? -11 : 0},
+                             0, m);
+        return y;
+      };
+      EXPECT_EQ(run(ref(Op::round_act)), run(row(Op::round_act))) << "scheme " << i << (plain ? "" : ", transformed");
+    }
+  }
+}
+
 TEST_P(Set, rounds_to_bfloat16_to_nearest_even) {
   const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   // Bits below the 16 kept: 0x8000 is half a unit.

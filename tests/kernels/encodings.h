@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "codec/encoding.h"
+#include "codec/grids.h"
 #include "codec/tables.h"
 
 namespace packhorse::testing {
@@ -44,6 +45,37 @@ inline Encoding affine(uint8_t bits, ScaleType scale, bool zero, uint32_t size) 
           .scale = scale,
           .zero = zero ? ScaleType::u8 : ScaleType::none};
 }
+inline Encoding with_zero(Encoding e, ScaleType zero) {
+  e.zero = zero;
+  return e;
+}
+inline Encoding with_min(Encoding e, ScaleType min) {
+  e.min = min;
+  return e;
+}
+inline Encoding with_outer(Encoding e, Outer outer) {
+  e.outer = outer;
+  return e;
+}
+inline Encoding with_factor(Encoding e, float factor) {
+  e.factor = factor;
+  return e;
+}
+/// A minifloat or a table with scales of any type over groups of `size` columns, 0 = rows.
+inline Encoding scaled(Encoding e, ScaleType scale, uint32_t size) {
+  e.grouping = {size ? GroupKind::along_k : GroupKind::row, size};
+  e.scale = scale;
+  return e;
+}
+inline Encoding grid(const CodeGrid& codes, uint32_t group, float factor) {
+  return {.element = Element::grid,
+          .bits = 16,
+          .grid = &codes,
+          .factor = factor,
+          .grouping = {GroupKind::along_k, group},
+          .scale = ScaleType::u8,
+          .super_size = 256};
+}
 inline Encoding row8(float threshold) {
   return {.element = Element::integer,
           .bits = 8,
@@ -51,7 +83,7 @@ inline Encoding row8(float threshold) {
           .factor = 1.0f / 127,
           .grouping = {GroupKind::row, 0},
           .scale = ScaleType::f32,
-          .act = {.code = ActScheme::Code::int8, .product = 6e-5f, .outlier_threshold = threshold}};
+          .act = {.code = ActScheme::Code::llm_int8, .product = 6e-5f, .outlier_threshold = threshold}};
 }
 
 inline const std::vector<NamedEncoding>& encodings() {
@@ -86,6 +118,35 @@ inline const std::vector<NamedEncoding>& encodings() {
       {"u8_bf16_row", affine(8, ScaleType::bf16, false, 0)},
       {"u8_bf16_zero", affine(8, ScaleType::bf16, true, 128)},
       {"u8_f32_row", affine(8, ScaleType::f32, false, 0)},
+      {"u4_f16_g16_zero", affine(4, ScaleType::f16, true, 16)},
+      {"u4_f32_g48", affine(4, ScaleType::f32, false, 48)},
+      {"u4_f16_float_zero", with_zero(affine(4, ScaleType::f16, true, 64), ScaleType::f16)},
+      {"u3_bf16_float_zero_row", with_zero(affine(3, ScaleType::bf16, true, 0), ScaleType::f32)},
+      {"u4_bf16_min", with_min(affine(4, ScaleType::bf16, false, 64), ScaleType::bf16)},
+      {"u8_f32_outer", with_outer(affine(8, ScaleType::f32, false, 64), Outer::multiply)},
+      {"u8_f32_factor", with_factor(affine(8, ScaleType::f32, false, 0), 1.0f / 127)},
+      {"e4m3_row", scaled(kE4M3, ScaleType::f32, 0)},
+      {"e4m3_g128", scaled(kE4M3, ScaleType::f32, 128)},
+      {"e4m3_e8m0", scaled(kE4M3, ScaleType::e8m0, 32)},
+      {"e5m2_row", scaled(kE5M2, ScaleType::bf16, 0)},
+      {"e2m3_e8m0", scaled(kE2M3, ScaleType::e8m0, 32)},
+      {"e3m2_flat", {.element = Element::minifloat, .bits = 6, .mantissa = 2, .bias = 3, .grouping = {GroupKind::flat, 128},
+                     .scale = ScaleType::f32}},
+      {"e2m1_e8m0", scaled(table(kE2M1, {}), ScaleType::e8m0, 32)},
+      {"e2m1_e4m3_times", with_outer(scaled(table(kE2M1, {}), ScaleType::e4m3, 16), Outer::multiply)},
+      {"e2m1_e4m3_over", with_outer(scaled(table(kE2M1, {}), ScaleType::e4m3, 16), Outer::divide)},
+      {"iq4_nl", scaled(table(kIq4Nl, {}), ScaleType::f16, 32)},
+      {"iq4_xs", {.element = Element::table, .bits = 4, .table = &kIq4Nl, .grouping = {GroupKind::along_k, 32},
+                  .scale = ScaleType::i8, .super_size = 256}},
+      {"sign", {.element = Element::table, .bits = 1, .table = &kSign, .grouping = {GroupKind::along_k, 128},
+                .scale = ScaleType::f16}},
+      {"iq2_xxs", grid(kIq2Xxs, 32, 0.125f)},
+      {"iq2_xs", grid(kIq2Xs, 16, 0.125f)},
+      {"iq2_s", grid(kIq2S, 16, 0.125f)},
+      {"iq3_xxs", grid(kIq3Xxs, 32, 0.25f)},
+      {"iq3_s", grid(kIq3S, 32, 1)},
+      {"iq1_s", grid(kIq1, 32, 0.125f)},
+      {"iq1_m", grid(kIq1, 16, 0.125f)},
       {"int8_row", row8(0)},
       {"int8_row_outliers", row8(2.5f)},
   };

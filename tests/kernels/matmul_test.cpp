@@ -10,6 +10,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "base/half.h"
 #include "kernels/cpu/cpu_features.h"
 #include "kernels/encodings.h"
 #include "kernels/packed_weight.h"
@@ -37,6 +38,12 @@ WeightPlan random_plan(const Encoding& e, int64_t n, int64_t k, unsigned seed) {
                                                        : static_cast<uint16_t>(0x3000 | (bits & 0x83ff));
       if (e.element != Element::f32) std::memcpy(&all->codes[i], &half, 2);
     }
+  } else if (e.element == Element::grid) {
+    for (size_t i = 0; i < all->codes.size(); i += 3) {
+      const unsigned index = random() & ((1u << e.grid->index_bits) - 1), signs = random();
+      all->codes[i] = static_cast<uint8_t>(index), all->codes[i + 1] = static_cast<uint8_t>(index >> 8);
+      all->codes[i + 2] = static_cast<uint8_t>(e.grid->has_signs ? signs & ((1u << e.grid->width) - 1) : 0);
+    }
   } else {
     for (uint8_t& code : all->codes) code = static_cast<uint8_t>(random() & ((1u << e.bits) - 1));
   }
@@ -55,6 +62,12 @@ WeightPlan random_plan(const Encoding& e, int64_t n, int64_t k, unsigned seed) {
         case ScaleType::f32:
           v = normal(random);
           break;
+        case ScaleType::e8m0:
+          v = std::ldexp(1.0f, static_cast<int>(random() % 12) - 6);
+          break;
+        case ScaleType::e4m3:
+          v = e4m3_to_f32(static_cast<uint8_t>(random() % 127));
+          break;
         default:
           v = static_cast<float>(static_cast<int>(random() % 512) - 256) / 256;  // exact in f16 and bf16
       }
@@ -65,6 +78,7 @@ WeightPlan random_plan(const Encoding& e, int64_t n, int64_t k, unsigned seed) {
   for (float& v : all->zero) v = static_cast<float>(random() % 256);
   fill(all->super_scale, ScaleType::f16);
   fill(all->super_min, ScaleType::f16);
+  fill(all->outer, ScaleType::f32);
   WeightPlan plan{.name = "random", .encoding = e, .n = n, .k = k, .read = {}};
   plan.read = [all, e](int64_t begin, int64_t count, RowBlock& rows) {
     rows.resize(e, begin, count, all->k);
@@ -74,6 +88,7 @@ WeightPlan random_plan(const Encoding& e, int64_t n, int64_t k, unsigned seed) {
     };
     cut(all->codes, rows.codes), cut(all->scale, rows.scale), cut(all->min, rows.min);
     cut(all->zero, rows.zero), cut(all->super_scale, rows.super_scale), cut(all->super_min, rows.super_min);
+    cut(all->outer, rows.outer);
   };
   return plan;
 }
@@ -238,7 +253,7 @@ TEST(MatmulTable, every_row_takes_one_of_the_encodings) {
   }
 }
 
-TEST(MatmulTable, every_encoding_has_an_exact_and_unless_it_is_float_an_int8_row) {
+TEST(MatmulTable, every_encoding_has_an_exact_row_and_one_of_integer_codes_an_int8_row) {
   for (const KernelSet* set : kernel_sets()) {
     if ((set->needs & ~cpu::features()) != 0 || std::string_view(set->name) == "avx512_bf16") continue;
     for (const NamedEncoding& e : encodings()) {
@@ -248,7 +263,8 @@ TEST(MatmulTable, every_encoding_has_an_exact_and_unless_it_is_float_an_int8_row
         ASSERT_NE(choice.kernel, nullptr) << set->name << " " << e.name;
         EXPECT_EQ(choice.set, set) << e.name << " " << choice.name();
         if (set->needs == 0 && e.encoding.element == Element::bf16) continue;  // ref has all arithmetics
-        EXPECT_EQ(choice.kernel->act == ActForm::f32, !fast || is_float(e.encoding.element)) << choice.name();
+        const bool has_integers = !is_float(e.encoding.element) && e.encoding.element != Element::minifloat;
+        EXPECT_EQ(choice.kernel->act == ActForm::f32, !fast || !has_integers) << choice.name() << " " << e.name;
       }
     }
   }

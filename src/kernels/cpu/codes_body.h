@@ -75,12 +75,37 @@ void unpack_block(int bits, const uint8_t* p, typename S::I w[8]) {
   }
 }
 
-constexpr int scale_width(ScaleType type) { return type == ScaleType::f32 ? 4 : 2; }
+constexpr int scale_width(ScaleType type) {
+  switch (type) {
+    case ScaleType::none:
+    case ScaleType::u4:
+      return 0;
+    case ScaleType::f32:
+      return 4;
+    case ScaleType::f16:
+    case ScaleType::bf16:
+      return 2;
+    default:
+      return 1;
+  }
+}
 
 template <class S>
 typename S::F load_scale(ScaleType type, const uint8_t* p) {
-  if (type == ScaleType::f32) return S::load(reinterpret_cast<const float*>(p));
-  return type == ScaleType::f16 ? S::load_f16(p) : S::load_bf16(p);
+  switch (type) {
+    case ScaleType::f32:
+      return S::load(reinterpret_cast<const float*>(p));
+    case ScaleType::f16:
+      return S::load_f16(p);
+    case ScaleType::bf16:
+      return S::load_bf16(p);
+    case ScaleType::e8m0:
+      return S::load_e8m0(p);
+    case ScaleType::e4m3:
+      return S::load_e4m3(p);
+    default:
+      return S::load_u8(p);
+  }
 }
 
 /// Scales of one level: a group is one or more whole blocks of 32, or the whole row.
@@ -93,7 +118,7 @@ struct GroupScales {
   int lane;
   int64_t blocks_per_group, left = 0;
   typename S::F scale, min;
-  typename S::I zero;
+  typename S::I zero[1];
 
   GroupScales(const WeightView& w, const uint8_t* scales, int half)
       : p(scales), lane(half * S::kLanes), blocks_per_group((w.group_k + kBlockK - 1) / kBlockK) {}
@@ -101,7 +126,7 @@ struct GroupScales {
     if (left == 0) {
       scale = load_scale<S>(Type, p + lane * kWidth);
       if constexpr (Min) min = load_scale<S>(Type, p + (16 + lane) * kWidth);
-      if constexpr (Zero) zero = S::load_u8_i32(p + 16 * kWidth + lane);
+      if constexpr (Zero) zero[0] = S::load_u8_i32(p + 16 * kWidth + lane);
       p += 16 * kWidth * (Min ? 2 : 1) + (Zero ? 16 : 0);
       left = blocks_per_group;
     }
@@ -111,35 +136,76 @@ struct GroupScales {
   }
 };
 
-/// One level of any scale type, with zero points or without, known at run time.
+/// One level of scales of any type, with mins, zero points and outer scales or without, all known at run time.
 template <class S>
-struct AnyScales {
-  static constexpr int kPerBlock = 1;
-  static constexpr bool kMin = false, kZero = true;
+struct AnyGroups {
+  using F = typename S::F;
   const uint8_t* p;
   int lane;
-  ScaleType type;
-  bool has_zero;
-  int64_t blocks_per_group, left = 0;
-  typename S::F scale;
-  typename S::I zero = S::set1_i32(0);
+  ScaleType type, min_type, zero_type;
+  Outer outer_kind;
+  F factor, outer = S::zero();
+  F scale = S::zero(), min = S::zero(), zero = S::zero();
+  typename S::I whole_zero = S::set1_i32(0);
 
-  AnyScales(const WeightView& w, const uint8_t* scales, int half)
+  AnyGroups(const WeightView& w, const uint8_t* scales, int half)
       : p(scales),
         lane(half * S::kLanes),
         type(w.encoding.scale),
-        has_zero(w.encoding.zero != ScaleType::none),
-        blocks_per_group((w.group_k + kBlockK - 1) / kBlockK) {}
-  void next_group() {
-    const int width = scale_width(type);
-    scale = load_scale<S>(type, p + lane * width);
-    if (has_zero) zero = S::load_u8_i32(p + 16 * width + lane);
-    p += 16 * width + (has_zero ? 16 : 0);
+        min_type(w.encoding.min),
+        zero_type(w.encoding.zero),
+        outer_kind(w.encoding.outer),
+        factor(S::set1(w.encoding.factor)) {
+    if (outer_kind != Outer::none) outer = load(ScaleType::f32);
   }
-  void next(typename S::F s[1], typename S::F*) {
-    if (left == 0) next_group(), left = blocks_per_group;
-    --left;
-    s[0] = scale;
+  F load(ScaleType t) {
+    const F value = load_scale<S>(t, p + lane * scale_width(t));
+    p += 16 * scale_width(t);
+    return value;
+  }
+  void next() {
+    scale = load(type);
+    if (min_type != ScaleType::none) min = load(min_type);
+    if (zero_type == ScaleType::u8) whole_zero = S::load_u8_i32(p + lane);
+    if (zero_type != ScaleType::none) zero = load(zero_type);
+  }
+  F with_outer(F value) const {
+    if (outer_kind == Outer::none) return value;
+    return outer_kind == Outer::multiply ? S::mul(value, outer) : S::div(value, outer);
+  }
+};
+
+/// The same for integer dot products over 32 columns, or 16 when PerBlock is 2: all factors in one scale; zero points
+/// that are no whole numbers become mins.
+template <class S, int PerBlock, bool Min>
+struct AnyScales {
+  static constexpr int kPerBlock = PerBlock;
+  static constexpr bool kMin = Min, kZero = true;
+  AnyGroups<S> groups;
+  int64_t per_group, left = 0;
+  typename S::F scale, min = S::zero();
+  typename S::I zero[PerBlock];
+
+  AnyScales(const WeightView& w, const uint8_t* scales, int half)
+      : groups(w, scales, half), per_group((w.group_k + kBlockK / PerBlock - 1) / (kBlockK / PerBlock)) {}
+  void next(typename S::F s[PerBlock], typename S::F m[PerBlock]) {
+    for (int i = 0; i < PerBlock; ++i) {
+      if (left == 0) {
+        groups.next();
+        left = per_group;
+        scale = groups.with_outer(S::mul(groups.scale, groups.factor));
+        if constexpr (Min) {
+          if (groups.min_type != ScaleType::none)
+            min = groups.min;
+          else if (groups.zero_type != ScaleType::u8)
+            min = S::sub(S::zero(), S::mul(groups.zero, scale));
+        }
+      }
+      --left;
+      s[i] = scale;
+      zero[i] = groups.whole_zero;
+      if constexpr (Min) m[i] = min;
+    }
   }
 };
 
@@ -173,6 +239,36 @@ struct SuperScales {
     }
   }
 };
+
+/// A block of grid codes as signed bytes, four columns a lane.
+template <class S>
+void unpack_grid(const CodeGrid& grid, const uint8_t* p, int half, typename S::I w[8]) {
+  using I = typename S::I;
+  const int lane = half * S::kLanes, entries = kBlockK / grid.width, n_high = high_bytes(grid);
+  const uint8_t* after = p + 16 * entries;
+  const I high = n_high == 1 ? S::load_u8_i32(after + lane) : n_high == 2 ? S::load_u16_i32(after + lane * 2)
+                                                                         : S::set1_i32(0);
+  const int extra = grid.index_bits - 8, mask = (1 << extra) - 1;
+  for (int i = 0; i < entries; ++i) {
+    const I low = S::byte(S::load_codes(p + i / 4 * 64 + lane * 4), i % 4);
+    const I index = S::or_(low, S::shift_left_by(S::and_i32(S::shift_right_by(high, i * extra), mask), 8));
+    if (grid.width == 4) {
+      w[i] = S::gather(grid.values, index);
+    } else {
+      const I first = S::add_i32(index, index);
+      w[2 * i] = S::gather(grid.values, first);
+      w[2 * i + 1] = S::gather(grid.values, S::add_i32(first, S::set1_i32(1)));
+    }
+  }
+  if (!grid.has_signs) return;
+  const uint8_t* signs = after + 16 * n_high + half * S::kLanes / 2;
+  for (int j = 0; j < 8; ++j) w[j] = S::negate_bytes(w[j], signs + 8 * j);
+}
+
+/// Bytes of a block of grid codes.
+inline int64_t grid_block_bytes(const CodeGrid& grid) {
+  return 16 * (kBlockK / grid.width + high_bytes(grid)) + (grid.has_signs ? 64 : 0);
+}
 
 }  // namespace
 }  // namespace packhorse

@@ -64,15 +64,19 @@ void for_tiles(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end, Tile t
   }
 }
 
-/// Cache lines of a block of codes: known at compile time, or at run time and at most kLines.
+/// Bytes of a block of codes, known at compile time or at run time, and the cache lines to prefetch: at least as many.
 template <int Lines>
 struct FixedLines {
   static constexpr int kLines = Lines;
-  static constexpr int lines(const WeightView&) { return Lines; }
+  static constexpr int64_t bytes(const WeightView&) { return 64 * Lines; }
 };
 struct AnyLines {
   static constexpr int kLines = 8;
-  static int lines(const WeightView& w) { return w.encoding.bits; }
+  static int64_t bytes(const WeightView& w) { return 64 * w.encoding.bits; }
+};
+struct GridLines {
+  static constexpr int kLines = 4;
+  static int64_t bytes(const WeightView& w) { return grid_block_bytes(*w.encoding.grid); }
 };
 
 /// Integer codes as unsigned bytes for dot products: what is subtracted from them, and how they are multiplied.
@@ -81,7 +85,9 @@ struct IntegerCodes : FixedLines<Bits> {
   int32_t correction;  // times the sum of the activations, taken off the dot product
   explicit IntegerCodes(const WeightView& w)
       : correction(Bits == 8 ? w.encoding.offset - 128 + S::kWideBias : w.encoding.offset) {}
-  void unpack(const uint8_t* p, typename S::I w[8]) const { unpack_block<S, Bits>(p, w); }
+  void unpack(const uint8_t* p, int half, typename S::I w[8]) const {
+    unpack_block<S, Bits>(p + half * S::kLanes * 4, w);
+  }
   typename S::F adjust(typename S::F scale) const { return scale; }
   static typename S::I dot(typename S::I acc, typename S::I w, typename S::I x) {
     if constexpr (Bits == 8)
@@ -98,14 +104,16 @@ struct AnyIntegerCodes : AnyLines {
   int32_t correction;
   explicit AnyIntegerCodes(const WeightView& w)
       : bits(w.encoding.bits), correction(w.encoding.offset - 128 + S::kWideBias) {}
-  void unpack(const uint8_t* p, typename S::I w[8]) const { unpack_block<S>(bits, p, w); }
+  void unpack(const uint8_t* p, int half, typename S::I w[8]) const {
+    unpack_block<S>(bits, p + half * S::kLanes * 4, w);
+  }
   typename S::F adjust(typename S::F scale) const { return scale; }
   static typename S::I dot(typename S::I acc, typename S::I w, typename S::I x) { return S::dot4_wide(acc, w, x); }
 };
 
-/// 4-bit table codes through the table's int8 approximation.
-template <class S>
-struct TableCodes : FixedLines<4> {
+/// Table codes through the table's int8 approximation; Bits = 0: of a width known at run time.
+template <class S, int Bits>
+struct TableCodes : FixedLines<Bits> {
   int32_t correction = S::kWideBias;
   typename S::I table;
   typename S::F step;
@@ -114,11 +122,26 @@ struct TableCodes : FixedLines<4> {
     for (int i = 0; i < 16; ++i) biased[i] = static_cast<uint8_t>(w.encoding.table->approx[i] + 128);
     table = S::load_table(biased);
   }
-  void unpack(const uint8_t* p, typename S::I w[8]) const {
-    unpack_block<S, 4>(p, w);
+  void unpack(const uint8_t* p, int half, typename S::I w[8]) const {
+    unpack_block<S, Bits>(p + half * S::kLanes * 4, w);
     for (int j = 0; j < 8; ++j) w[j] = S::lookup(table, w[j]);
   }
   typename S::F adjust(typename S::F scale) const { return S::mul(scale, step); }
+  static typename S::I dot(typename S::I acc, typename S::I w, typename S::I x) { return S::dot4_wide(acc, w, x); }
+};
+
+/// Grid codes.
+template <class S>
+struct GridCodes : GridLines {
+  int32_t correction = S::kWideBias;
+  const CodeGrid& grid;
+  typename S::F factor;
+  explicit GridCodes(const WeightView& w) : grid(*w.encoding.grid), factor(S::set1(w.encoding.factor)) {}
+  void unpack(const uint8_t* p, int half, typename S::I w[8]) const {
+    unpack_grid<S>(grid, p, half, w);
+    for (int j = 0; j < 8; ++j) w[j] = S::xor_bytes(w[j], 0x80);
+  }
+  typename S::F adjust(typename S::F scale) const { return S::mul(scale, factor); }
   static typename S::I dot(typename S::I acc, typename S::I w, typename S::I x) { return S::dot4_wide(acc, w, x); }
 };
 
@@ -145,20 +168,22 @@ void tile_int8(const MatmulArgs& a, const Codes& codes, const uint8_t* code, con
   const int64_t n_blocks = a.weight.k_padded / kBlockK;
   const ActTile<int8_t, T> x(a.x.q, kBlockK, n_blocks, m0);
   const ActTile<ActBlock, T> blocks(a.x.blocks, 1, n_blocks, m0);
-  const int64_t block_bytes = 64 * Codes::lines(a.weight);
-  typename S::I correction = S::set1_i32(-codes.correction);
+  const int64_t block_bytes = Codes::bytes(a.weight);
+  typename S::I correction[kSubs];
+  for (int i = 0; i < kSubs; ++i) correction[i] = S::set1_i32(-codes.correction);
   Scales scales(a.weight, scale, half);
-  code += half * S::kLanes * 4;
   for (int t = 0; t < T; ++t) acc[t] = S::zero();
   for (int64_t b = 0; b < n_blocks; ++b) {
     typename S::I w[8];
     typename S::F s[kSubs], m[kSubs];
     const uint8_t* block_codes = code + b * block_bytes;
     prefetch<Codes::kLines>(block_codes, m0);
-    codes.unpack(block_codes, w);
+    codes.unpack(block_codes, half, w);
     scales.next(s, m);
-    for (int i = 0; i < kSubs; ++i) s[i] = codes.adjust(s[i]);
-    if constexpr (Scales::kZero) correction = S::sub_i32(S::set1_i32(-codes.correction), scales.zero);
+    for (int i = 0; i < kSubs; ++i) {
+      s[i] = codes.adjust(s[i]);
+      if constexpr (Scales::kZero) correction[i] = S::sub_i32(S::set1_i32(-codes.correction), scales.zero[i]);
+    }
 #pragma GCC unroll 16
     for (int t = 0; t < T; ++t) {
       const int8_t* q = x.at(t, b, kBlockK);
@@ -166,7 +191,7 @@ void tile_int8(const MatmulArgs& a, const Codes& codes, const uint8_t* code, con
 #pragma GCC unroll 2
       for (int i = 0; i < kSubs; ++i) {
         const int32_t isum = block.isum[kSubs == 1 ? 2 : i];
-        typename S::I dot = S::mul_i32(correction, S::set1_i32(isum));
+        typename S::I dot = S::mul_i32(correction[i], S::set1_i32(isum));
 #pragma GCC unroll 8
         for (int j = 0; j < kVectors; ++j)
           dot = Codes::dot(dot, w[i * kVectors + j], S::broadcast4(q + 4 * (i * kVectors + j)));
@@ -201,7 +226,7 @@ void matmul_int8_token(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end
   const I correction = S::set1_i32(-codes.correction);
   const int64_t n_blocks = a.weight.k_padded / kBlockK;
   for_tiles<S>(a, unit_begin, unit_end, [&]<int T>(int64_t m0, int64_t panel, int half) {
-    const uint8_t* code = a.weight.codes + panel * a.weight.code_stride + half * S::kLanes * 4;
+    const uint8_t* code = a.weight.codes + panel * a.weight.code_stride;
     const ActTile<int8_t, T> x(a.x.q, kBlockK, n_blocks, m0);
     const ActTile<ActBlock, T> blocks(a.x.blocks, 1, n_blocks, m0);
     I dot[T];
@@ -210,7 +235,7 @@ void matmul_int8_token(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end
     for (int64_t b = 0; b < n_blocks; ++b) {
       I w[8];
       prefetch<8>(code + b * 512, m0);
-      codes.unpack(code + b * 512, w);
+      codes.unpack(code + b * 512, half, w);
 #pragma GCC unroll 16
       for (int t = 0; t < T; ++t) {
         const int8_t* q = x.at(t, b, kBlockK);
@@ -227,7 +252,7 @@ void matmul_int8_token(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end
       const Outlier* outliers = a.x.outliers + (m0 + t) * a.x.stride;
       for (int32_t o = 0; o < a.x.n_outliers[m0 + t]; ++o) {
         const int32_t k = outliers[o].k;
-        const I column = S::load_codes(code + k / kBlockK * 512 + k % kBlockK / 4 * 64);
+        const I column = S::load_codes(code + k / kBlockK * 512 + k % kBlockK / 4 * 64 + half * S::kLanes * 4);
         const F w = S::mul(S::sub(S::to_float(S::byte(column, k % 4)), S::set1(a.weight.encoding.offset)), row_scale);
         const F dequantized = S::mul(w, factor);
         acc[t] = S::fma(S::set1(outliers[o].value), dequantized, acc[t]);
@@ -297,33 +322,66 @@ struct CodedBlock : FixedLines<Bits> {
   }
 };
 
-/// Codes of any width or a table, in groups of any size: what has no block of its own.
+/// Grid codes with two levels of scales.
+template <class S, class Scales>
+struct GridBlock : GridLines {
+  Scales scales;
+  GridBlock(const WeightView& w, const uint8_t* scale, int half) : scales(w, scale, half) {}
+  void decode(const WeightView& view, const uint8_t* code, int64_t b, int half, typename S::F w[kBlockK]) {
+    constexpr int kSubs = Scales::kPerBlock;
+    typename S::I c[8];
+    typename S::F s[kSubs], m[kSubs];
+    unpack_grid<S>(*view.encoding.grid, code + b * bytes(view), half, c);
+    scales.next(s, m);
+    const typename S::F factor = S::set1(view.encoding.factor);
+    for (int j = 0; j < 8; ++j) {
+      typename S::F* out = w + 4 * j;
+      out[0] = S::to_float(S::template signed_byte<0>(c[j])), out[1] = S::to_float(S::template signed_byte<1>(c[j]));
+      out[2] = S::to_float(S::template signed_byte<2>(c[j])), out[3] = S::to_float(S::template signed_byte<3>(c[j]));
+      for (int k = 0; k < 4; ++k) out[k] = S::mul(S::mul(out[k], s[j * kSubs / 8]), factor);
+    }
+  }
+};
+
+/// Codes of any width and kind but grids, in groups of any size with one level of scales: what has no block of its own.
 template <class S>
 struct AnyBlock : AnyLines {
-  AnyScales<S> scales;
+  AnyGroups<S> groups;
   int64_t columns = 0, left;  // columns before the next group, and of all groups that are still to come
-  AnyBlock(const WeightView& w, const uint8_t* scale, int half) : scales(w, scale, half), left(w.k) {}
+  AnyBlock(const WeightView& w, const uint8_t* scale, int half) : groups(w, scale, half), left(w.k) {}
   void decode(const WeightView& view, const uint8_t* code, int64_t b, int half, typename S::F w[kBlockK]) {
-    const int bits = view.encoding.bits;
-    typename S::I c[8];
-    unpack_block<S>(bits, code + b * 64 * bits + half * S::kLanes * 4, c);
-    for (int j = 0; j < 8; ++j) {
-      if (view.encoding.element == Element::table)
-        widen<S, true>(view, c[j], w + 4 * j);
-      else
-        widen<S, false>(view, c[j], w + 4 * j);
-    }
+    values(view.encoding, code + b * bytes(view) + half * S::kLanes * 4, view, w);
     for (int64_t k = 0; k < kBlockK;) {
       if (columns == 0) {
         columns = view.group_k < left ? view.group_k : left;
         left -= columns;
         if (columns == 0) break;  // padding, which activations meet with zeros
-        scales.next_group();
+        groups.next();
       }
       const int64_t end = k + columns < kBlockK ? k + columns : kBlockK;
       columns -= end - k;
-      const typename S::F zero = S::to_float(scales.zero), factor = S::set1(view.encoding.factor);
-      for (; k < end; ++k) w[k] = S::mul(S::mul(S::sub(w[k], zero), scales.scale), factor);
+      if (groups.min_type != ScaleType::none) {
+        for (; k < end; ++k) w[k] = S::fma(w[k], groups.scale, groups.min);
+      } else {
+        for (; k < end; ++k)
+          w[k] = groups.with_outer(S::mul(S::mul(S::sub(w[k], groups.zero), groups.scale), groups.factor));
+      }
+    }
+  }
+
+ private:
+  static void values(const Encoding& e, const uint8_t* code, const WeightView& view, typename S::F w[kBlockK]) {
+    typename S::I c[8];
+    unpack_block<S>(e.bits, code, c);
+    if (e.element == Element::minifloat) {
+      for (int k = 0; k < kBlockK; ++k) w[k] = S::minifloat(S::byte(c[k / 4], k % 4), e.bits, e.mantissa, e.bias);
+      return;
+    }
+    for (int j = 0; j < 8; ++j) {
+      if (e.element == Element::table)
+        widen<S, true>(view, c[j], w + 4 * j);
+      else
+        widen<S, false>(view, c[j], w + 4 * j);
     }
   }
 };
@@ -337,7 +395,7 @@ void matmul_exact(const MatmulArgs& a, int64_t unit_begin, int64_t unit_end) noe
     typename S::F acc[T], w[kBlockK];
     for (int t = 0; t < T; ++t) acc[t] = S::zero();
     for (int64_t b = 0; b < n_blocks; ++b) {
-      prefetch<Block::kLines>(code + b * 64 * Block::lines(a.weight), m0);
+      prefetch<Block::kLines>(code + b * Block::bytes(a.weight), m0);
       block.decode(a.weight, code, b, half, w);
       const float* x = a.x.f32 + m0 * a.x.stride + b * kBlockK;
       for (int k = 0; k < kBlockK; ++k) {

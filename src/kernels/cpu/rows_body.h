@@ -5,6 +5,7 @@
 #include "kernels/cpu/elementwise_body.h"
 #include "kernels/cpu/matmul_body.h"
 #include "kernels/cpu/panel.h"
+#include "kernels/cpu/round_act_body.h"
 #include "kernels/op.h"
 
 namespace packhorse {
@@ -23,6 +24,7 @@ const char* why_not_shape(const Problem& p) {
   const Encoding& e = p.weight;
   if (e.element != Want.element) return "another kind of element";
   if (!is_float(Want.element) && e.bits != Want.bits) return "another code width";
+  if (e.outer != Outer::none) return "an outer scale";
   if (e.scale != Want.scale || e.min != Want.min || e.zero != Want.zero) return "another scale type";
   if ((e.super_size != 0) != (Want.sub_size != 0)) return "another number of scale levels";
   if (Want.sub_size && (e.super_size != 256 || e.grouping.size != Want.sub_size)) return "another group size";
@@ -41,34 +43,65 @@ constexpr int64_t group_of(const Problem& p) {
 }
 constexpr bool whole_blocks(const Problem& p) { return group_of(p) % kBlockK == 0 || group_of(p) >= p.k; }
 
-/// For rows that take the width, the scale type and the group size at run time.
+constexpr bool is_one_level_scale(ScaleType type) {
+  return type == ScaleType::f32 || type == ScaleType::f16 || type == ScaleType::bf16 || type == ScaleType::e8m0 ||
+         type == ScaleType::e4m3;
+}
+/// Values that no integer dot product can take off: they become mins there.
+constexpr bool has_float_offset(const Encoding& e) {
+  return e.min != ScaleType::none || (e.zero != ScaleType::none && e.zero != ScaleType::u8);
+}
+
+/// For rows that take the width, the types and the group size at run time.
 constexpr const char* why_not_any(const Problem& p) {
   const Encoding& e = p.weight;
   if (is_float(e.element)) return "another kind of element";
+  if (e.element == Element::grid) return "a grid";
   if (e.super_size != 0) return "another number of scale levels";
-  if (e.scale != ScaleType::f32 && e.scale != ScaleType::f16 && e.scale != ScaleType::bf16) return "another scale type";
-  if (e.zero != ScaleType::none && e.zero != ScaleType::u8) return "another zero point type";
-  return e.min == ScaleType::none ? nullptr : "a min";
+  if (!is_one_level_scale(e.scale)) return "another scale type";
+  if (e.min != ScaleType::none && (e.factor != 1.0f || e.outer != Outer::none)) return "a min beside other factors";
+  return nullptr;
 }
-/// What both kinds of int8 rows ask for beside the encoding.
-const char* why_not_int8_blocks(const Problem& p) {
+/// What all int8 rows ask for beside the encoding. Activations that the format itself quantizes were rounded before.
+const char* why_not_int8_act(const Problem& p) {
   if (!p.fast) return "float activations are asked for";
-  if (p.weight.act.code != ActScheme::Code::none) return "the format quantizes activations itself";
+  return p.weight.act.code == ActScheme::Code::llm_int8 ? "the format quantizes activations itself" : nullptr;
+}
+const char* why_not_int8_blocks(const Problem& p) {
+  if (const char* reason = why_not_int8_act(p)) return reason;
   if (p.weight.super_size == 0 && !whole_blocks(p)) return "groups that are not whole blocks of 32";
-  return p.weight.factor == 1.0f ? nullptr : "a constant factor";
+  return p.weight.factor == 1.0f && p.weight.outer == Outer::none ? nullptr : "a constant factor";
 }
 template <Shape Want>
 const char* why_not_int8(const Problem& p) {
   if (const char* reason = why_not_shape<Want>(p)) return reason;
   return why_not_int8_blocks(p);
 }
+template <Element Want, int Bits, int PerBlock, bool Min>
 const char* why_not_any_int8(const Problem& p) {
   if (const char* reason = why_not_any(p)) return reason;
-  return p.weight.element == Element::integer ? why_not_int8_blocks(p) : "a table";
+  if (p.weight.element != Want) return "another kind of element";
+  if (Bits != 0 && p.weight.bits != Bits) return "another code width";
+  if (has_float_offset(p.weight) && !Min) return "a min";
+  if (PerBlock == 1 && !whole_blocks(p)) return "groups that are not whole blocks of 32";
+  if (PerBlock == 2 && group_of(p) % 16 != 0) return "groups that are not multiples of 16";
+  return why_not_int8_act(p);
+}
+template <int SubSize>
+const char* why_not_grid(const Problem& p) {
+  const Encoding& e = p.weight;
+  if (e.element != Element::grid) return "another kind of element";
+  if (e.scale != ScaleType::u8 || e.super_size != 256 || e.grouping.size != SubSize) return "another group size";
+  return nullptr;
+}
+template <int SubSize>
+const char* why_not_int8_grid(const Problem& p) {
+  if (const char* reason = why_not_grid<SubSize>(p)) return reason;
+  return why_not_int8_act(p);
 }
 const char* why_not_int8_token(const Problem& p) {
   if (!p.fast) return "float activations are asked for";
-  if (p.weight.act.code != ActScheme::Code::int8) return "the format does not quantize activations per token";
+  if (p.weight.act.code != ActScheme::Code::llm_int8) return "the format does not quantize activations per token";
   if (p.weight.grouping.kind != GroupKind::row) return "scales within a row";
   return why_not_shape<Shape{Element::integer, 8, ScaleType::f32}>(p);
 }
@@ -107,12 +140,25 @@ constexpr Kernel exact_row(const char* name) {
           .pack = pack_panel,
           .decode_row = decode_row<S, Block>};
 }
-/// The row with another cost and reason: takes more, costs more.
-constexpr Kernel any_row(Kernel row, const char* (*why_not)(const Problem&)) {
-  row.cost += 5;
+/// The row with another reason.
+constexpr Kernel when(Kernel row, const char* (*why_not)(const Problem&)) {
   row.why_not = why_not;
   return row;
 }
+/// A row that takes more costs more.
+constexpr Kernel any_row(Kernel row, const char* (*why_not)(const Problem&)) {
+  row.cost += 5;
+  return when(row, why_not);
+}
+template <class S, class Codes, Element Want, int Bits, int PerBlock, bool Min>
+constexpr Kernel any_int8(const char* name) {
+  Kernel row = any_row(int8_row<S, Codes, AnyScales<S, PerBlock, Min>, Shape{}>(name),
+                       why_not_any_int8<Want, Bits, PerBlock, Min>);
+  row.cost += PerBlock - 1 + (Min ? 1 : 0);
+  return row;
+}
+template <class S, int SubSize>
+using GridScales = SuperScales<S, ScaleType::u8, SubSize, false>;
 
 /// Both arithmetics of an encoding with integer codes.
 template <class S, class Scales, Shape Want>
@@ -131,6 +177,7 @@ constexpr Shape two_level(int bits, ScaleType scale, ScaleType min, int sub_size
   return {Element::integer, bits, scale, min, ScaleType::none, sub_size};
 }
 constexpr Shape kTable{Element::table, 4, ScaleType::f32};
+constexpr Shape kTable2{Element::table, 4, ScaleType::i8, ScaleType::none, ScaleType::none, 32};
 constexpr Shape kRow8{Element::integer, 8, ScaleType::f32};
 
 template <class S>
@@ -167,8 +214,16 @@ constexpr Kernel kRowsOf[] = {
     integer_int8<S, Bf16<S>, grouped(4, kBf16)>("int8.u4.bf16"),
     integer_int8<S, Bf16Zero<S>, grouped(4, kBf16, kNone, kU8)>("int8.u4.bf16+zero"),
     integer_int8<S, Bf16<S>, grouped(8, kBf16)>("int8.u8.bf16"),
-    int8_row<S, TableCodes<S>, F32<S>, kTable>("int8.table4.f32"),
-    any_row(int8_row<S, AnyIntegerCodes<S>, AnyScales<S>, Shape{}>("int8.any"), why_not_any_int8),
+    int8_row<S, TableCodes<S, 4>, F32<S>, kTable>("int8.table4.f32"),
+    int8_row<S, TableCodes<S, 4>, SuperScales<S, kI8, 32, false>, kTable2>("int8.table4.i8"),
+    when(int8_row<S, GridCodes<S>, GridScales<S, 16>, Shape{}>("int8.grid.16"), why_not_int8_grid<16>),
+    when(int8_row<S, GridCodes<S>, GridScales<S, 32>, Shape{}>("int8.grid.32"), why_not_int8_grid<32>),
+    any_int8<S, AnyIntegerCodes<S>, Element::integer, 0, 1, false>("int8.any"),
+    any_int8<S, AnyIntegerCodes<S>, Element::integer, 0, 1, true>("int8.any+min"),
+    any_int8<S, AnyIntegerCodes<S>, Element::integer, 0, 2, true>("int8.any.16"),
+    any_int8<S, TableCodes<S, 4>, Element::table, 4, 1, false>("int8.table4.any"),
+    any_int8<S, TableCodes<S, 1>, Element::table, 1, 1, false>("int8.table1.any"),
+    any_int8<S, TableCodes<S, 4>, Element::table, 4, 2, false>("int8.table4.any.16"),
     {.op = Op::matmul,
      .name = "int8.token.u8.f32",
      .cost = 10,
@@ -193,6 +248,9 @@ constexpr Kernel kRowsOf[] = {
     integer_exact<S, SuperScales<S, kI8, 16, false>, two_level(6, kI8, kNone, 16)>("f32.u6.i8"),
     integer_exact<S, F32<S>, kRow8>("f32.u8.f32"),
     exact_row<S, CodedBlock<S, 4, true, F32<S>>, kTable>("f32.table4.f32"),
+    exact_row<S, CodedBlock<S, 4, true, SuperScales<S, kI8, 32, false>>, kTable2>("f32.table4.i8"),
+    when(exact_row<S, GridBlock<S, GridScales<S, 16>>, Shape{}>("f32.grid.16"), why_not_grid<16>),
+    when(exact_row<S, GridBlock<S, GridScales<S, 32>>, Shape{}>("f32.grid.32"), why_not_grid<32>),
     any_row(exact_row<S, AnyBlock<S>, Shape{}>("f32.any"), why_not_any),
 
     {.op = Op::quantize_act,
@@ -200,6 +258,7 @@ constexpr Kernel kRowsOf[] = {
      .cost = 10,
      .why_not = always,
      .run = {.quantize_act = quantize_act<S>}},
+    {.op = Op::round_act, .name = "round_act", .cost = 10, .why_not = always, .run = {.round_act = round_act<S>}},
     {.op = Op::rms_norm, .name = "rms_norm", .cost = 10, .why_not = always, .run = {.rms_norm = rms_norm<S>}},
     {.op = Op::silu_mul, .name = "silu_mul", .cost = 10, .why_not = always, .run = {.silu_mul = silu_mul<S>}},
     {.op = Op::attention,

@@ -96,7 +96,49 @@ struct Avx2 {
     const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(out), _mm256_extracti128_si256(out, 1));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), words);
   }
+  /// Of signed bytes, four a lane: byte i of each lane.
+  template <int Byte>
+  static I signed_byte(I v) {
+    return _mm256_srai_epi32(shift_left<24 - 8 * Byte>(v), 24);
+  }
+  static I gather(const int8_t* base, I index) {
+    return _mm256_i32gather_epi32(reinterpret_cast<const int*>(base), index, 4);
+  }
+  /// Changes the sign of byte i where bit i is set.
+  static I negate_bytes(I v, const uint8_t* bits) {
+    int32_t word;
+    __builtin_memcpy(&word, bits, 4);
+    const I spread = _mm256_shuffle_epi8(
+        _mm256_set1_epi32(word), _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
+    const I bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
+    const I negative = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
+    return _mm256_sub_epi8(_mm256_xor_si256(v, negative), negative);
+  }
+  static I xor_bytes(I v, uint8_t mask) { return _mm256_xor_si256(v, _mm256_set1_epi8(static_cast<char>(mask))); }
+  /// One code a lane: sign, exponent and `mantissa` bits. Subnormal codes are made without subnormal floats.
+  static F minifloat(I code, int bits, int mantissa, int bias) {
+    const I sign = _mm256_sll_epi32(_mm256_srl_epi32(code, _mm_cvtsi32_si128(bits - 1)), _mm_cvtsi32_si128(31));
+    const I magnitude = _mm256_and_si256(code, set1_i32((1 << (bits - 1)) - 1));
+    const I subnormal = _mm256_cmpgt_epi32(set1_i32(1 << mantissa), magnitude);
+    const I placed = _mm256_sll_epi32(magnitude, _mm_cvtsi32_si128(23 - mantissa));
+    const I one_up = _mm256_and_si256(subnormal, set1_i32(1 << 23));
+    const F normal = _mm256_castsi256_ps(add_i32(add_i32(placed, set1_i32((127 - bias) << 23)), one_up));
+    const I excess = _mm256_and_si256(subnormal, set1_i32((128 - bias) << 23));
+    return _mm256_or_ps(_mm256_castsi256_ps(sign), sub(normal, _mm256_castsi256_ps(excess)));
+  }
+  /// 2^floor(log2 |a|) of normal numbers.
+  static F power_below(F a) { return _mm256_and_ps(a, _mm256_castsi256_ps(set1_i32(0x7f800000))); }
+  static F load_e8m0(const uint8_t* p) {
+    return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_slli_epi32(bytes(p), 23), set1_i32(0x00400000)));
+  }
+  static F load_e4m3(const uint8_t* p) { return minifloat(bytes(p), 8, 3, 7); }
   static I load_u8_i32(const uint8_t* p) { return bytes(p); }
+  static I load_u16_i32(const uint8_t* p) {
+    return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static I shift_right_by(I v, int n) { return _mm256_srl_epi32(v, _mm_cvtsi32_si128(n)); }
+  static I shift_left_by(I v, int n) { return _mm256_sll_epi32(v, _mm_cvtsi32_si128(n)); }
+  static I and_i32(I v, int32_t mask) { return _mm256_and_si256(v, set1_i32(mask)); }
   static F load_u8(const uint8_t* p) { return to_float(bytes(p)); }
   static F load_i8(const uint8_t* p) {
     return to_float(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));

@@ -108,7 +108,43 @@ struct Avx512 {
     const I out = _mm512_mask_or_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), high, set1_i32(0x40));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(out));
   }
+  /// Of signed bytes, four a lane: byte i of each lane.
+  template <int Byte>
+  static I signed_byte(I v) {
+    return _mm512_srai_epi32(shift_left<24 - 8 * Byte>(v), 24);
+  }
+  /// Four bytes a lane from base + 4 * index.
+  static I gather(const int8_t* base, I index) { return _mm512_i32gather_epi32(index, base, 4); }
+  /// Changes the sign of byte i where bit i is set.
+  static I negate_bytes(I v, const uint8_t* bits) {
+    uint64_t mask;
+    __builtin_memcpy(&mask, bits, 8);
+    return _mm512_mask_sub_epi8(v, mask, _mm512_setzero_si512(), v);
+  }
+  static I xor_bytes(I v, uint8_t mask) { return _mm512_xor_si512(v, _mm512_set1_epi8(static_cast<char>(mask))); }
+  /// One code a lane: sign, exponent and `mantissa` bits. Subnormal codes are made without subnormal floats.
+  static F minifloat(I code, int bits, int mantissa, int bias) {
+    const I sign = shift_left_by(shift_right_by(code, bits - 1), 31);
+    const I magnitude = and_i32(code, (1 << (bits - 1)) - 1);
+    const __mmask16 subnormal = _mm512_cmplt_epi32_mask(magnitude, set1_i32(1 << mantissa));
+    const I placed = add_i32(shift_left_by(magnitude, 23 - mantissa), set1_i32((127 - bias) << 23));
+    const F normal = _mm512_castsi512_ps(_mm512_mask_add_epi32(placed, subnormal, placed, set1_i32(1 << 23)));
+    const F excess = _mm512_castsi512_ps(set1_i32((128 - bias) << 23));
+    return _mm512_castsi512_ps(or_(sign, _mm512_castps_si512(_mm512_mask_sub_ps(normal, subnormal, normal, excess))));
+  }
+  /// 2^floor(log2 |a|) of normal numbers.
+  static F power_below(F a) { return _mm512_castsi512_ps(and_i32(_mm512_castps_si512(a), 0x7f800000)); }
+  static F load_e8m0(const uint8_t* p) {
+    return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_slli_epi32(bytes(p), 23), set1_i32(0x00400000)));
+  }
+  static F load_e4m3(const uint8_t* p) { return minifloat(bytes(p), 8, 3, 7); }
   static I load_u8_i32(const uint8_t* p) { return bytes(p); }
+  static I load_u16_i32(const uint8_t* p) {
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static I shift_right_by(I v, int n) { return _mm512_srl_epi32(v, _mm_cvtsi32_si128(n)); }
+  static I shift_left_by(I v, int n) { return _mm512_sll_epi32(v, _mm_cvtsi32_si128(n)); }
+  static I and_i32(I v, int32_t mask) { return _mm512_and_si512(v, set1_i32(mask)); }
   static F load_u8(const uint8_t* p) { return to_float(bytes(p)); }
   static F load_i8(const uint8_t* p) {
     return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));

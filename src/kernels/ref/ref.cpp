@@ -13,17 +13,17 @@
 namespace packhorse {
 namespace {
 
-// --- packed form: one row per unit, codes as they come and both scale levels multiplied, [scales][mins][zeros] per row
-// ---
+// --- packed form: one row per unit, codes as they come and both scale levels multiplied, [scales][mins][zeros][outer]
+// per row ---
 
 UnitLayout layout(const Encoding& e, int64_t k) {
   const int64_t group = group_along_row(e.grouping, k);
   const int64_t n_groups = group ? (k + group - 1) / group : 0;
-  return {.rows_per_unit = 1, .code_bytes = k * element_bytes(e.element), .scale_bytes = n_groups * 3 * 4};
+  return {.rows_per_unit = 1, .code_bytes = code_bytes(e, k), .scale_bytes = (n_groups * 3 + 1) * 4};
 }
 
 void pack(const Encoding& e, const RowBlock& rows, int64_t first_row, uint8_t* codes, uint8_t* scales) {
-  const int64_t bytes = rows.k * element_bytes(e.element);
+  const int64_t bytes = code_bytes(e, rows.k);
   std::memcpy(codes, rows.codes.data() + first_row * bytes, static_cast<size_t>(bytes));
   for (int64_t g = 0; g < rows.n_groups; ++g) {
     const float scale = group_scale(e, rows, first_row, g), min = group_min(e, rows, first_row, g),
@@ -32,6 +32,8 @@ void pack(const Encoding& e, const RowBlock& rows, int64_t first_row, uint8_t* c
     std::memcpy(scales + (rows.n_groups + g) * 4, &min, 4);
     std::memcpy(scales + (2 * rows.n_groups + g) * 4, &zero, 4);
   }
+  const float outer = e.outer == Outer::none ? 1.0f : rows.outer[static_cast<size_t>(first_row)];
+  std::memcpy(scales + 3 * rows.n_groups * 4, &outer, 4);
 }
 
 struct Row {
@@ -54,6 +56,15 @@ struct Row {
   float min(int64_t k) const { return at(n_groups + k / w.group_k); }
   float zero(int64_t k) const { return at(2 * n_groups + k / w.group_k); }
   bool has_min() const { return w.encoding.min != ScaleType::none; }
+  bool has_whole_zero() const { return w.encoding.zero == ScaleType::u8; }
+  /// A number that is added to each product of code and scale, for integer dots.
+  bool has_addend() const { return has_min() || (w.encoding.zero != ScaleType::none && !has_whole_zero()); }
+  float addend(int64_t k) const { return has_min() ? min(k) : -(zero(k) * whole_scale(k)); }
+  float with_outer(float value) const {
+    if (w.encoding.outer == Outer::none) return value;
+    return w.encoding.outer == Outer::multiply ? value * at(3 * n_groups) : value / at(3 * n_groups);
+  }
+  float whole_scale(int64_t k) const { return with_outer(scale(k) * w.encoding.factor); }
 
   float value(int64_t k) const {
     const Encoding& e = w.encoding;
@@ -67,13 +78,20 @@ struct Row {
       std::memcpy(&bits, codes + 2 * k, 2);
       return e.element == Element::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
     }
-    if (e.element == Element::table) return e.table->values[codes[k]] * scale(k);
-    const float code = static_cast<float>(codes[k] - e.offset) - zero(k);
-    return has_min() ? std::fma(code, scale(k), min(k)) : code * scale(k) * e.factor;
+    const float code = code_value(k);
+    return has_min() ? std::fma(code, scale(k), min(k)) : with_outer((code - zero(k)) * scale(k) * e.factor);
+  }
+  float code_value(int64_t k) const {
+    const Encoding& e = w.encoding;
+    if (e.element == Element::table) return e.table->values[codes[k]];
+    if (e.element == Element::minifloat) return minifloat_value(e, codes[k]);
+    if (e.element == Element::grid) return static_cast<float>(grid_value(*e.grid, codes, k));
+    return static_cast<float>(codes[k] - e.offset);
   }
   int32_t integer(int64_t k) const {
     if (w.encoding.element == Element::table) return w.encoding.table->approx[codes[k]];
-    return codes[k] - w.encoding.offset - static_cast<int32_t>(zero(k));
+    if (w.encoding.element == Element::grid) return grid_value(*w.encoding.grid, codes, k);
+    return codes[k] - w.encoding.offset - (has_whole_zero() ? static_cast<int32_t>(zero(k)) : 0);
   }
 };
 
@@ -110,7 +128,7 @@ void matmul_bf16(const MatmulArgs& a, int64_t begin, int64_t end) noexcept {
 void matmul_int8(const MatmulArgs& a, int64_t begin, int64_t end) noexcept {
   const WeightView& w = a.weight;
   const float step = w.encoding.element == Element::table ? w.encoding.table->approx_step : 1.0f;
-  const int64_t piece = std::min(w.group_k, kBlockK);  // columns of one integer dot
+  const int64_t piece = w.group_k % kBlockK == 0 || w.group_k >= w.k ? kBlockK : 16;  // columns of one integer dot
   for_outputs(a, begin, end, [&](const Row& row, int64_t m) {
     float y = 0;
     for (int64_t k = 0; k < w.k; k += piece) {
@@ -122,9 +140,9 @@ void matmul_int8(const MatmulArgs& a, int64_t begin, int64_t end) noexcept {
         dot += row.integer(i) * q;
         isum += q;
       }
-      y = std::fma(static_cast<float>(dot), row.scale(k) * step * block.scale, y);
-      if (row.has_min())
-        y = std::fma(row.min(k), piece == kBlockK ? block.sum : block.scale * static_cast<float>(isum), y);
+      y = std::fma(static_cast<float>(dot), row.whole_scale(k) * step * block.scale, y);
+      if (row.has_addend())
+        y = std::fma(row.addend(k), piece == kBlockK ? block.sum : block.scale * static_cast<float>(isum), y);
     }
     return y;
   });
@@ -206,6 +224,85 @@ void quantize_act(const QuantizeActArgs& a, int64_t begin, int64_t end) noexcept
   }
 }
 
+/// v, within the range of these codes, as the nearest of them.
+float to_code(ActScheme::Code code, float v) {
+  const auto on_grid = [v](float largest, int mantissa, int smallest_exponent) {
+    const float clamped = std::clamp(v, -largest, largest);
+    int exponent = 0;
+    std::frexp(clamped, &exponent);
+    const int step = std::max(exponent - 1, smallest_exponent) - mantissa;
+    return std::ldexp(std::nearbyint(std::ldexp(clamped, -step)), step);
+  };
+  switch (code) {
+    case ActScheme::Code::fp8:
+      return e4m3_to_f32(f32_to_e4m3(v));
+    case ActScheme::Code::fp8_e5m2:
+      return on_grid(57344, 2, -14);
+    case ActScheme::Code::e2m1:
+      return on_grid(6, 1, 0);
+    default:
+      return std::nearbyint(v);
+  }
+}
+
+float dynamic_scale(const RoundActArgs& a, float low, float high, float amax) {
+  const ActScheme& scheme = a.scheme;
+  const int mantissa = scheme.code == ActScheme::Code::e2m1 ? 1 : scheme.code == ActScheme::Code::fp8_e5m2 ? 2 : 3;
+  const auto power_below = [](float v) { return v == 0 ? 0.0f : std::ldexp(1.0f, std::ilogb(v)); };
+  if (scheme.limit > 0) amax = std::min(amax, scheme.limit);
+  switch (scheme.scale) {
+    case ActScheme::Scale::fixed:
+      return a.act_scale;
+    case ActScheme::Scale::max:
+      return std::max(scheme.smallest, (scheme.symmetric ? amax : high - low) / scheme.divisor);
+    case ActScheme::Scale::power_floor:
+      return std::ldexp(power_below(amax), -scheme.shift);
+    case ActScheme::Scale::power_even:
+      return std::ldexp(power_below(amax + std::ldexp(power_below(amax), -mantissa - 1)), -scheme.shift);
+    case ActScheme::Scale::power_ceil: {
+      const float t = amax / scheme.divisor, below = power_below(t);
+      return below < t ? 2 * below : below;
+    }
+    case ActScheme::Scale::nvfp4:
+      return to_code(ActScheme::Code::fp8, amax / scheme.divisor / a.act_scale) * a.act_scale;
+  }
+  return 0;
+}
+
+void round_group(const RoundActArgs& a, float* y, int64_t n) {
+  const auto [low, high] = std::minmax_element(y, y + n);
+  const float least = std::min(*low, 0.0f), most = std::max(*high, 0.0f);
+  const float scale = dynamic_scale(a, least, most, std::max(-least, most));
+  float zero = 0;
+  if (a.scheme.scale == ActScheme::Scale::fixed)
+    zero = static_cast<float>(a.act_zero);
+  else if (!a.scheme.symmetric && scale > 0)
+    zero = std::clamp(-128.0f - std::nearbyint(least / scale), -128.0f, 127.0f);
+  for (float* v = y; v < y + n; ++v) {
+    if (scale == 0) {
+      *v = 0;
+    } else if (a.scheme.code == ActScheme::Code::int8 || a.scheme.code == ActScheme::Code::int4) {
+      const float largest = a.scheme.code == ActScheme::Code::int8 ? 127 : 7;
+      *v = (std::clamp(std::nearbyint(*v / scale) + zero, -largest - 1, largest) - zero) * scale;
+    } else {
+      *v = to_code(a.scheme.code, *v / scale) * scale;
+    }
+  }
+}
+
+void round_act(const RoundActArgs& a, int64_t begin, int64_t end) noexcept {
+  for (int64_t m = begin; m < end; ++m) {
+    float* y = a.y + m * a.k;
+    for (int64_t i = 0; i < a.k; ++i) {
+      const int64_t from = a.order ? a.order[i] : i;
+      y[i] = a.x[m * a.k + from] * (a.scale ? a.scale[from] : 1.0f);
+    }
+    if (a.scheme.code == ActScheme::Code::none || a.scheme.code == ActScheme::Code::llm_int8) continue;
+    const int64_t group = a.scheme.group ? a.scheme.group : a.k;
+    for (int64_t k = 0; k < a.k; k += group) round_group(a, y + k, std::min(group, a.k - k));
+  }
+}
+
 // --- the rest, in double ---
 
 void rms_norm(const RmsNormArgs& a, int64_t begin, int64_t end) noexcept {
@@ -282,10 +379,10 @@ void attention(const AttentionArgs& a, int64_t begin, int64_t end) noexcept {
 
 const char* why_not_int8(const Problem& p) {
   if (!p.fast || is_float(p.weight.element)) return "float activations are asked for";
-  if (p.weight.act.code != ActScheme::Code::none) return "the format quantizes activations itself";
+  if (p.weight.element == Element::minifloat) return "codes that are no integers";
+  if (p.weight.act.code == ActScheme::Code::llm_int8) return "the format quantizes activations itself";
   const int64_t group = group_along_row(p.weight.grouping, p.k);
-  if (group % kBlockK != 0 && group != 16 && group < p.k) return "groups that are not whole blocks of 32";
-  return p.weight.factor == 1.0f ? nullptr : "a constant factor";
+  return group % 16 == 0 || group >= p.k ? nullptr : "groups that are not multiples of 16";
 }
 const char* why_not_bf16(const Problem& p) {
   if (!p.fast) return "float activations are asked for";
@@ -293,7 +390,7 @@ const char* why_not_bf16(const Problem& p) {
 }
 const char* why_not_int8_token(const Problem& p) {
   if (!p.fast) return "float activations are asked for";
-  return p.weight.act.code == ActScheme::Code::int8 ? nullptr : "the format does not quantize activations per token";
+  return p.weight.act.code == ActScheme::Code::llm_int8 ? nullptr : "the format does not quantize activations per token";
 }
 const char* always(const Problem&) { return nullptr; }
 
@@ -336,6 +433,7 @@ constexpr Kernel kRows[] = {
      .cost = 10,
      .why_not = always,
      .run = {.quantize_act = quantize_act}},
+    {.op = Op::round_act, .name = "round_act", .cost = 10, .why_not = always, .run = {.round_act = round_act}},
     {.op = Op::rms_norm, .name = "rms_norm", .cost = 10, .why_not = always, .run = {.rms_norm = rms_norm}},
     {.op = Op::silu_mul, .name = "silu_mul", .cost = 10, .why_not = always, .run = {.silu_mul = silu_mul}},
     {.op = Op::attention, .name = "attention", .cost = 10, .why_not = always, .run = {.attention = attention}},
