@@ -75,7 +75,7 @@ struct EngineOptions {
   std::string quantization;                // method name; empty = what the checkpoint says
   std::string quantization_config;         // JSON object with the method's settings
   std::string load_format = "auto";        // auto, safetensors, gguf, bitsandbytes
-  std::string kv_cache_dtype = "auto";     // auto, float32, bfloat16, float16
+  std::string kv_cache_dtype = "auto";     // auto, float32, bfloat16, float16, fp8
   std::string chat_template;               // Jinja text or file, instead of the model's own
   std::string generation_config = "auto";  // auto, vllm (ignore the file), or a directory
   std::string device = "auto";             // auto, cpu

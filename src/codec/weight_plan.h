@@ -28,7 +28,7 @@ struct WeightPlan {
   WeightInput input = {};
   uint64_t source_bytes = 0;  // of the weight's tensors in the files
   /// Fills `rows` with canonical rows [begin, begin + count).
-  std::function<void(int64_t begin, int64_t count, RowBlock& rows)> read;
+  std::function<void(int64_t begin, int64_t count, RowBlock& rows)> read = {};
 };
 
 /// Rows [begin, begin + count) of a plan.

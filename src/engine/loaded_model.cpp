@@ -10,16 +10,20 @@
 namespace packhorse {
 namespace {
 
-std::string canonical_dtype(std::string name, const char* option) {
+std::string canonical_dtype(std::string name, const char* option, std::string_view others = "") {
   if (name.starts_with("torch.")) name = name.substr(6);
   if (name == "half" || name == "fp16") name = "float16";
   if (name == "float" || name == "fp32") name = "float32";
   if (name == "bf16") name = "bfloat16";
   if (name == "auto" || name == "float32" || name == "float16" || name == "bfloat16") return name;
-  fail(ErrorKind::usage, "{}: '{}' is not supported (auto, float32, bfloat16, float16)", option, printable(name));
+  fail(ErrorKind::usage, "{}: '{}' is not supported (auto, float32, bfloat16, float16{})", option, printable(name),
+       others);
 }
 
+constexpr std::string_view kFp8 = "fp8_e4m3";
+
 KvDType kv_type(const std::string& name) {
+  if (name == kFp8) return KvDType::fp8_e4m3;
   return name == "float32" ? KvDType::f32 : name == "bfloat16" ? KvDType::bf16 : KvDType::f16;
 }
 
@@ -79,15 +83,16 @@ Config read_config(const CheckpointView& view, const Arch& arch) {
 
 }  // namespace
 
-Precision resolve_precision(const std::string& dtype, const std::string& kv_cache_dtype,
-                            const std::string& checkpoint) {
+Precision resolve_precision(const std::string& dtype, const std::string& kv_cache_dtype, const std::string& checkpoint,
+                            bool has_kv_scales) {
   Precision out;
   out.dtype = canonical_dtype(dtype, "dtype");
   // As vLLM: a checkpoint in float32 runs in 16 bit unless it is asked for otherwise.
   if (out.dtype == "auto") out.dtype = checkpoint == "bfloat16" ? "bfloat16" : "float16";
   out.fast = out.dtype != "float32";
-  out.kv_cache_dtype = canonical_dtype(kv_cache_dtype, "kv_cache_dtype");
-  if (out.kv_cache_dtype == "auto") out.kv_cache_dtype = out.dtype;
+  const bool is_fp8 = kv_cache_dtype == "fp8" || kv_cache_dtype == kFp8;
+  out.kv_cache_dtype = is_fp8 ? std::string(kFp8) : canonical_dtype(kv_cache_dtype, "kv_cache_dtype", ", fp8");
+  if (out.kv_cache_dtype == "auto") out.kv_cache_dtype = has_kv_scales ? std::string(kFp8) : out.dtype;
   out.kv = kv_type(out.kv_cache_dtype);
   return out;
 }
@@ -99,7 +104,7 @@ LoadedModel::LoadedModel(const EngineOptions& given, const std::string& path, bo
       view(open_checkpoint(path)),
       arch(&find_arch(architectures(), view)),
       quantization(plan_quantization(view, quantization_request(options))),
-      precision(resolve_precision(options.dtype, options.kv_cache_dtype, checkpoint_dtype(view))),
+      precision(resolve_precision(options.dtype, options.kv_cache_dtype, checkpoint_dtype(view), has_kv_scales(view))),
       selector(options.isa, options.force_kernel),
       pool(options.threads > 0 ? options.threads : available_cpus()) {
   const Config config = read_config(view, *arch);
@@ -118,6 +123,8 @@ LoadedModel::LoadedModel(const EngineOptions& given, const std::string& path, bo
   model = arch->build(config, loader);
   loader.finish_progress();
   warnings = view.notes;
+  if (precision.kv == KvDType::fp8_e4m3 && !has_kv_scales(view))
+    warnings.push_back("kv_cache_dtype fp8: the checkpoint has no scales of keys and values; 1 is taken");
   warn_unused(loader.unused_tensors(), options.verbose, warnings);
   view.check_unchanged();  // weights read while a file was being written are worth nothing
   malloc_trim(0);          // blocks that were read and packed leave holes behind
@@ -137,7 +144,7 @@ std::string inspect_json(const LoadedModel& loaded, bool explain, uint64_t kv_by
       seen.push_back(&weight);
       weight_bytes += weight.packed_bytes();
     }
-    if (!rows.is_lookup) step_bytes += bytes;
+    step_bytes += static_cast<uint64_t>(static_cast<double>(bytes) * rows.read_share);
     Json entry = {{"name", rows.module},
                   {"format", describe(weight.view().encoding)},
                   {"shape", {rows.n_rows, weight.k()}},

@@ -18,9 +18,10 @@ struct Precision {
   bool fast = true;  // activations may be quantized to int8
   KvDType kv = KvDType::f16;
 };
-/// Error{usage} for a name that is unknown or not supported. `checkpoint_dtype` is config.json's, or empty.
+/// Error{usage} for a name that is unknown or not supported. `checkpoint_dtype` is config.json's, or empty; a
+/// checkpoint with KV scales has an FP8 cache unless another is asked for.
 Precision resolve_precision(const std::string& dtype, const std::string& kv_cache_dtype,
-                            const std::string& checkpoint_dtype);
+                            const std::string& checkpoint_dtype, bool has_kv_scales);
 
 /// Immutable after loading but for the thread pool, which one caller at a time uses.
 struct LoadedModel {

@@ -18,6 +18,7 @@ struct Module {
   std::string name;                            // Hugging Face name without ".weight": "model.layers.0.self_attn.q_proj"
   std::string source;                          // the same in the checkpoint: "blk.0.attn_q"
   int64_t n = 0, k = 0;                        // shape that the model's config asks for
+  int64_t expert = 0, n_experts = 0;           // n_experts > 0: one of a tensor [n_experts, n, k]
   std::function<int64_t(int64_t)> source_row;  // row of the file that holds row r; empty = r (GGUF permutes rope rows)
 };
 
@@ -39,6 +40,8 @@ enum class Origin : uint8_t {
 struct Format {
   std::string_view name;
   std::span<const std::string_view> aliases = {};
+  /// Other dialects' names that users may give for this one's checkpoints: releases of vLLM converted between them.
+  std::span<const std::string_view> also = {};
   Origin (*origin)(const CheckpointView& view) = nullptr;
   /// True when the tensors of this module are in this dialect.
   bool (*claims)(const CheckpointView& view, const Module& module) = nullptr;
@@ -63,8 +66,8 @@ struct QuantizationPlan {
 };
 
 /// Checks `quantization`, `load_format` and `quantization_config` against the checkpoint, by the rules of the user's
-/// documentation: a method that equals the checkpoint's or an alias of it is fine, another is an error naming both; on
-/// a float checkpoint it means in flight. Throws Error{usage, model}.
+/// documentation: a method that the checkpoint's dialect goes by or accepts is fine, another is an error naming both;
+/// on a float checkpoint it means in flight. Throws Error{usage, model}.
 QuantizationPlan plan_quantization(const CheckpointView& view, const QuantizationRequest& request);
 
 /// Whether the checkpoint holds this module's weight in some dialect.

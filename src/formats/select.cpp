@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "formats/settings.h"
 #include "formats/source.h"
 
 namespace packhorse {
@@ -74,19 +75,26 @@ constexpr std::string_view kKnownMethods[] = {
     "tpu_int8",
 };
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return out;
+bool contains(std::span<const std::string_view> names, std::string_view name) {
+  return std::ranges::find(names, name) != names.end();
 }
 
+bool goes_by(const Format& format, std::string_view method) {
+  return format.origin && (format.name == method || contains(format.aliases, method));  // plain weights are no method
+}
+
+/// Whether a user may name this method for a checkpoint in that dialect.
+bool accepts(const Format& format, std::string_view method) {
+  return goes_by(format, method) || contains(format.also, method);
+}
+
+/// The dialect that goes by the name; of several, one that can be made while loading.
 const Format* find_format(std::string_view method) {
+  const Format* found = nullptr;
   for (const Format* format : formats()) {
-    const auto& aliases = format->aliases;
-    const bool named = format->name == method || std::find(aliases.begin(), aliases.end(), method) != aliases.end();
-    if (named && format->origin) return format;  // plain weights are no method
+    if (goes_by(*format, method) && (!found || (format->in_flight && !found->in_flight))) found = format;
   }
-  return nullptr;
+  return found;
 }
 
 std::string supported_methods() {
@@ -148,8 +156,7 @@ void check_agrees(const Json& config, const CheckpointView& view, const Own& own
   for (const auto& [key, value] : config.items()) {
     const Json* have = find_member(view.quantization_config, key);
     if (value.is_null() || (have && *have == value)) continue;
-    if (key == "quant_method" && value.is_string() && find_format(lower(value.get<std::string>())) == own.format)
-      continue;
+    if (key == "quant_method" && value.is_string() && accepts(*own.format, lower(value.get<std::string>()))) continue;
     fail(ErrorKind::usage,
          "quantization_config: {}: the checkpoint is quantized already, with another value (got {}, the checkpoint has "
          "{})",
@@ -171,12 +178,25 @@ std::string requested_method(const QuantizationRequest& request, const Json& con
   return method;
 }
 
+/// A method that no dialect here goes by; `checkpoint` says what the checkpoint is, in brackets, where it matters.
+[[noreturn]] void reject_method(const std::string& method, std::string_view checkpoint) {
+  fail(ErrorKind::usage, "quantization '{}' is {}{}; supported: {}", printable(method), unsupported_reason(method),
+       checkpoint, supported_methods());
+}
+
+void check_method(const std::string& method, const CheckpointView& view, const Own& own) {
+  if (method.empty() || accepts(*own.format, method)) return;
+  // What the checkpoint itself calls its method is right even where several dialects share the name.
+  if (method == quant_method(view)) return;
+  if (!find_format(method))
+    reject_method(method, fmt::format(" (the checkpoint is quantized with '{}')", own.format->name));
+  fail(ErrorKind::usage, "quantization '{}' does not match the checkpoint, which is quantized with '{}'",
+       printable(method), own.format->name);
+}
+
 QuantizationPlan plan_in_flight(const std::string& method, const Json& config) {
   const Format* format = find_format(method);
-  if (!format) {
-    fail(ErrorKind::usage, "quantization '{}' is {}; supported: {}", printable(method), unsupported_reason(method),
-         supported_methods());
-  }
+  if (!format) reject_method(method, "");
   if (!format->in_flight) {
     fail(ErrorKind::usage,
          "quantization '{}' needs a checkpoint of that format: it cannot be made from plain weights while loading",
@@ -195,17 +215,14 @@ QuantizationPlan plan_quantization(const CheckpointView& view, const Quantizatio
   const Own own = find_own(view);
   const std::string method = requested_method(request, config);
   const Format* const format = find_format(method);  // null as well where the build lacks it
-  if (own.origin == Origin::quantized && !method.empty() && format != own.format) {
-    fail(ErrorKind::usage, "quantization '{}' does not match the checkpoint, which is quantized with '{}'",
-         printable(method), own.format->name);
-  }
+  if (own.origin == Origin::quantized) check_method(method, view, own);
   check_load_format(request.load_format, view, own, format);
 
   if (own.origin == Origin::quantized) {
     check_agrees(config, view, own);
     return {nullptr, nullptr, fmt::format("{} (checkpoint)", own.format->name)};
   }
-  if (!method.empty() && (!format || format != own.format)) return plan_in_flight(method, config);
+  if (!method.empty() && !(own.format && accepts(*own.format, method))) return plan_in_flight(method, config);
   if (!config.empty())
     fail(ErrorKind::usage, "quantization_config needs quantization: the checkpoint has plain weights");
   return {nullptr, nullptr, "none"};
@@ -234,7 +251,8 @@ WeightPlan plan_weight(const CheckpointView& view, const Module& module, const Q
     fail_model("{}: a weight of a format that is not supported yet (no '{}')", view.describe(other->first),
                printable(name));
   }
-  fail_model("{}: missing tensor '{}' (expected [{}, {}])", printable(view.path), printable(name), module.n, module.k);
+  fail_model("{}: missing tensor '{}' (expected [{}{}, {}])", printable(view.path), printable(name),
+             module.n_experts ? fmt::format("{}, ", module.n_experts) : "", module.n, module.k);
 }
 
 }  // namespace packhorse

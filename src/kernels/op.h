@@ -142,6 +142,8 @@ struct AttentionArgs {
   int64_t block_stride = 0;
   const int32_t* block_table = nullptr;
   KvDType dtype = KvDType::f32;
+  const float* key_scale = nullptr;    // [n_kv_heads] or null: what a stored key of 1 stands for
+  const float* value_scale = nullptr;  // [n_kv_heads] or null
   float* scratch = nullptr;  // attention_scratch_floats() for the calling task
 };
 

@@ -10,7 +10,9 @@ namespace packhorse {
 namespace {
 
 void put(KvDType type, std::byte* base, int64_t element, float value) {
-  if (type == KvDType::f32) {
+  if (type == KvDType::fp8_e4m3) {
+    base[element] = static_cast<std::byte>(f32_to_e4m3(value));
+  } else if (type == KvDType::f32) {
     std::memcpy(base + element * 4, &value, 4);
   } else {
     const uint16_t bits = type == KvDType::f16 ? f32_to_f16(value) : f32_to_bf16(value);
@@ -20,10 +22,11 @@ void put(KvDType type, std::byte* base, int64_t element, float value) {
 
 }  // namespace
 
-Attention::Attention(const AttentionShape& shape, int64_t layer, const KernelSelector& selector)
+Attention::Attention(const AttentionShape& shape, int64_t layer, const KernelSelector& selector, KvScales scales)
     : shape_(shape),
       layer_(layer),
-      kernel_(selector.choose({.op = Op::attention, .head_dim = shape.head_dim}, "attention")) {}
+      kernel_(selector.choose({.op = Op::attention, .head_dim = shape.head_dim}, "attention")),
+      scales_(std::move(scales)) {}
 
 void Attention::store(const float* qkv, const Batch& batch, ForwardCtx& ctx) const {
   const KvLayerView cache = ctx.kv.layer(layer_);
@@ -36,8 +39,11 @@ void Attention::store(const float* qkv, const Batch& batch, ForwardCtx& ctx) con
         const float* key = qkv + (span.first_token + t) * width + shape_.n_heads * dim;
         const float* value = key + kv_heads * dim;
         for (int64_t i = 0; i < kv_heads * dim; ++i) {
-          put(cache.spec.dtype, cache.keys + block, i * kKvBlockTokens + slot, key[i]);
-          put(cache.spec.dtype, cache.values + block, (i / dim * kKvBlockTokens + slot) * dim + i % dim, value[i]);
+          const auto head = static_cast<size_t>(i / dim);
+          const float k = scales_.k.empty() ? key[i] : key[i] / scales_.k[head];
+          const float v = scales_.v.empty() ? value[i] : value[i] / scales_.v[head];
+          put(cache.spec.dtype, cache.keys + block, i * kKvBlockTokens + slot, k);
+          put(cache.spec.dtype, cache.values + block, (i / dim * kKvBlockTokens + slot) * dim + i % dim, v);
         }
       }
     });
@@ -82,6 +88,8 @@ float* Attention::operator()(const float* qkv, const Batch& batch, ForwardCtx& c
                                .block_stride = cache.block_stride,
                                .block_table = span.block_table.data(),
                                .dtype = cache.spec.dtype,
+                               .key_scale = scales_.k.empty() ? nullptr : scales_.k.data(),
+                               .value_scale = scales_.v.empty() ? nullptr : scales_.v.data(),
                                .scratch = scratch + task * scratch_floats};
       const int64_t local = item - first_item[index];
       kernel_.kernel->run.attention(args, local, local + 1);

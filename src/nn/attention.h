@@ -1,6 +1,7 @@
 #pragma once
 // Self-attention of a layer: stores keys and values of the batch in the paged cache, then attends.
 
+#include "formats/kv_scales.h"
 #include "kernels/select.h"
 #include "nn/model.h"
 
@@ -17,7 +18,7 @@ class Attention {
  public:
   Attention() = default;
   /// Error{model} when no kernel takes the head size.
-  Attention(const AttentionShape& shape, int64_t layer, const KernelSelector& selector);
+  Attention(const AttentionShape& shape, int64_t layer, const KernelSelector& selector, KvScales scales = {});
   /// qkv[m, qkv_width] holds rotated queries and keys, then values; returns [m, n_heads * head_dim].
   float* operator()(const float* qkv, const Batch& batch, ForwardCtx& ctx) const;
 
@@ -26,6 +27,7 @@ class Attention {
   AttentionShape shape_;
   int64_t layer_ = 0;
   Choice kernel_;
+  KvScales scales_;  // of an FP8 cache; empty = 1
 };
 
 }  // namespace packhorse

@@ -9,22 +9,40 @@
 namespace packhorse {
 namespace {
 
-/// The GGUF name of a module, by the table; "{}" in both takes the layer number.
-std::string gguf_name(std::span<const ModuleName> table, std::string_view path) {
-  for (const ModuleName& entry : table) {
-    const size_t hole = entry.hf.find("{}");
-    if (hole == std::string_view::npos) {
-      if (entry.hf == path) return std::string(entry.gguf);
-      continue;
-    }
-    const std::string_view before = entry.hf.substr(0, hole), after = entry.hf.substr(hole + 2);
-    if (path.size() <= before.size() + after.size() || !path.starts_with(before) || !path.ends_with(after)) continue;
-    const std::string_view layer = path.substr(before.size(), path.size() - before.size() - after.size());
-    if (!std::ranges::all_of(layer, [](char c) { return c >= '0' && c <= '9'; })) continue;
-    const size_t gguf_hole = entry.gguf.find("{}");
-    return fmt::format("{}{}{}", entry.gguf.substr(0, gguf_hole), layer, entry.gguf.substr(gguf_hole + 2));
+using Numbers = std::vector<std::string_view>;
+
+/// What stands for each "{}" of the pattern, when that is what else sets the path apart from it.
+std::optional<Numbers> match(std::string_view pattern, std::string_view path) {
+  Numbers numbers;
+  for (;;) {
+    const size_t hole = pattern.find("{}");
+    if (hole == pattern.npos) return pattern == path ? std::optional(numbers) : std::nullopt;
+    if (!path.starts_with(pattern.substr(0, hole))) return std::nullopt;
+    pattern.remove_prefix(hole + 2);
+    path.remove_prefix(hole);
+    const size_t n_digits = std::min(path.find_first_not_of("0123456789"), path.size());
+    if (n_digits == 0) return std::nullopt;
+    numbers.push_back(path.substr(0, n_digits));
+    path.remove_prefix(n_digits);
   }
-  fail(ErrorKind::internal, "module '{}' has no GGUF name", path);
+}
+
+std::string fill(std::string_view pattern, const Numbers& numbers) {
+  std::string out;
+  for (const std::string_view number : numbers) {
+    const size_t hole = pattern.find("{}");
+    out.append(pattern.substr(0, hole)).append(number);
+    pattern.remove_prefix(hole + 2);
+  }
+  return out.append(pattern);
+}
+
+/// The GGUF name of a module, by the table; "{}" takes the numbers of the layer and the expert.
+std::optional<std::string> gguf_name(std::span<const ModuleName> table, std::string_view path) {
+  for (const ModuleName& entry : table) {
+    if (const std::optional<Numbers> numbers = match(entry.hf, path)) return fill(entry.gguf, *numbers);
+  }
+  return std::nullopt;
 }
 
 /// Row of an interleaved-pairs file that holds row r of the rotate-half order: pairs (i, i + half) stand as (2i, 2i +
@@ -52,8 +70,14 @@ Loader::Loader(const CheckpointView& view, const Arch& arch, const KernelSelecto
       kernels_(selector),
       progress_(options_.on_progress, tensor_bytes(view)) {}
 
-std::string Loader::source_name(std::string_view path) const {
+std::optional<std::string> Loader::find_source(std::string_view path) const {
   return view_.is_gguf() ? gguf_name(arch_.gguf.modules, path) : std::string(path);
+}
+
+std::string Loader::source_name(std::string_view path) const {
+  std::optional<std::string> source = find_source(path);
+  if (!source) fail(ErrorKind::internal, "module '{}' has no GGUF name", path);
+  return *std::move(source);
 }
 
 void Loader::expect(std::string source) { expected_.insert(std::move(source)); }
@@ -61,7 +85,7 @@ void Loader::expect(std::string source) { expected_.insert(std::move(source)); }
 std::vector<std::string> Loader::unused_tensors() const {
   // Checkpoints of the first Llama hold its rotary frequencies, which are computed here.
   const auto is_used = [this](const std::string& name) {
-    if (name.ends_with(".rotary_emb.inv_freq")) return true;
+    if (name.ends_with(".rotary_emb.inv_freq") || is_kv_scale_name(name)) return true;
     for (size_t dot = name.find('.'); dot != name.npos; dot = name.find('.', dot + 1)) {
       if (expected_.contains(std::string_view(name).substr(0, dot))) return true;
     }
@@ -74,8 +98,30 @@ std::vector<std::string> Loader::unused_tensors() const {
   return unused;
 }
 
-Module Loader::describe(std::string_view path, int64_t n, int64_t k, int64_t rotary_heads) {
-  Module module{.name = std::string(path), .source = source_name(path), .n = n, .k = k, .source_row = {}};
+bool Loader::exists(const Module& module) const { return has_weight(view_, module) || view_.find(weight_name(module)); }
+
+Module Loader::locate(const Scope& module) const {
+  const auto named = [&](std::string source) {
+    return Module{.name = module.path(), .source = std::move(source), .source_row = {}};
+  };
+  if (module.n_experts() > 0) {
+    // Where neither is there, the error is to name what the container would have.
+    const std::optional<std::string> own = find_source(module.path()), stack = find_source(module.stack());
+    const bool is_stacked = stack && !(own && exists(named(*own))) && (view_.is_gguf() || exists(named(*stack)));
+    if (is_stacked) {
+      Module part = named(*stack);
+      part.expert = module.expert();
+      part.n_experts = module.n_experts();
+      return part;
+    }
+  }
+  return named(source_name(module.path()));
+}
+
+Module Loader::describe(const Scope& scope, int64_t n, int64_t k, int64_t rotary_heads) {
+  Module module = locate(scope);
+  module.n = n;
+  module.k = k;
   expect(module.source);
   if (view_.is_gguf() && arch_.gguf.interleaved_rope && rotary_heads > 0) {
     module.source_row = [head_dim = n / rotary_heads](int64_t r) { return interleaved_row(r, head_dim); };
@@ -84,9 +130,8 @@ Module Loader::describe(std::string_view path, int64_t n, int64_t k, int64_t rot
 }
 
 bool Loader::has(const Scope& module) const {
-  const std::string source = source_name(module.path());
-  return has_weight(view_, {.name = module.path(), .source = source, .n = 0, .k = 0, .source_row = {}}) ||
-         view_.find(source + ".weight");
+  if (!find_source(module.path()) && !find_source(module.stack())) return false;
+  return exists(locate(module));
 }
 
 std::string Loader::where(const Scope& module) const { return view_.describe(source_name(module.path()) + ".weight"); }
@@ -109,14 +154,14 @@ std::vector<float> Loader::vector(const std::string& name, int64_t n) {
   return out;
 }
 
-std::unique_ptr<PackedWeight> Loader::pack(const WeightPlan& plan) {
-  const bool scheme = options_.format_act && plan.encoding.act.code != ActScheme::Code::none;
-  const PackedWeight::Options how{.fast = options_.fast || scheme,
+std::unique_ptr<PackedWeight> Loader::pack(const WeightPlan& plan, bool exact) {
+  const bool scheme = options_.format_act && plan.encoding.act.code == ActScheme::Code::llm_int8;
+  const PackedWeight::Options how{.fast = !exact && (options_.fast || scheme),
                                   .on_read = [this](uint64_t n_bytes) { progress_.add(n_bytes); }};
   return std::make_unique<PackedWeight>(plan, selector_, pool_, how);
 }
 
-Linear Loader::linear(const std::vector<Module>& modules, bool quantize) {
+Linear Loader::linear(const std::vector<Module>& modules, bool quantize, bool exact) {
   std::vector<LinearPart> parts;
   std::vector<WeightPlan> group;  // neighbours of equal encoding become one part
   std::vector<ModuleRows> rows;
@@ -125,7 +170,7 @@ Linear Loader::linear(const std::vector<Module>& modules, bool quantize) {
   const auto close_group = [&] {
     if (group.empty()) return;
     LinearPart part;
-    part.owned = pack(concat_rows(std::move(group)));
+    part.owned = pack(concat_rows(std::move(group)), exact);
     part.weight = part.owned.get();
     part.first_output = group_begin;
     part.modules = std::move(rows);
@@ -137,7 +182,7 @@ Linear Loader::linear(const std::vector<Module>& modules, bool quantize) {
   for (const Module& module : modules) total += module.n;
   for (const Module& module : modules) {
     WeightPlan plan = plan_weight(view_, module, options_.quantization, quantize);
-    if (!group.empty() && !(plan.encoding == group.back().encoding)) close_group();
+    if (!group.empty() && !(plan.encoding == group.back().encoding && plan.input == group.back().input)) close_group();
     if (group.empty()) group_begin = n;
     rows.push_back({module.name, n - group_begin, module.n});
     group.push_back(std::move(plan));
@@ -157,23 +202,24 @@ Linear Loader::linear(const std::vector<Module>& modules, bool quantize) {
 Linear Loader::column(const Scope& parent, std::initializer_list<Output> outputs, int64_t k) {
   std::vector<Module> modules;
   for (const Output& output : outputs)
-    modules.push_back(describe((parent / output.name).path(), output.rows, k, output.rotary_heads));
+    modules.push_back(describe(parent / output.name, output.rows, k, output.rotary_heads));
   return linear(modules, true);
 }
 
-Linear Loader::row(const Scope& module, int64_t n, int64_t k) {
-  return linear({describe(module.path(), n, k, 0)}, true);
+Linear Loader::row(const Scope& module, int64_t n, int64_t k) { return linear({describe(module, n, k, 0)}, true); }
+
+Linear Loader::router(const Scope& module, int64_t n, int64_t k) {
+  return linear({describe(module, n, k, 0)}, false, true);
 }
 
 Embedding Loader::embedding(const Scope& module, int64_t vocab_size, int64_t k) {
-  return {module.path(),
-          pack(plan_weight(view_, describe(module.path(), vocab_size, k, 0), options_.quantization, false))};
+  return {module.path(), pack(plan_weight(view_, describe(module, vocab_size, k, 0), options_.quantization, false))};
 }
 
 Linear Loader::head(const Scope& module, const Embedding& embedding, bool tied) {
   const PackedWeight& table = embedding.table();
   expect(source_name(module.path()));  // a tied head may be there too
-  if (!tied && has(module)) return linear({describe(module.path(), table.n(), table.k(), 0)}, false);
+  if (!tied && has(module)) return linear({describe(module, table.n(), table.k(), 0)}, false);
   if (!tied && !view_.is_gguf())
     fail_model("{}: missing tensor '{}.weight' (expected [{}, {}]; the config does not tie it to the embedding)",
                printable(view_.path), module.path(), table.n(), table.k());
@@ -187,6 +233,11 @@ RmsNorm Loader::rms_norm(const Scope& module, int64_t n, double eps) {
   const std::string source = source_name(module.path());
   expect(source);
   return {vector(source + ".weight", n), static_cast<float>(eps), kernels_};
+}
+
+KvScales Loader::kv_scales(const Scope& attention, int64_t n_kv_heads) const {
+  if (options_.kv_dtype != KvDType::fp8_e4m3) return {};
+  return read_kv_scales(view_, attention.path(), n_kv_heads).value_or(KvScales{});
 }
 
 int64_t Loader::vocab_rows() const {

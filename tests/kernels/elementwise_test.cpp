@@ -250,7 +250,9 @@ struct Cache {
     }
   }
   static void put(KvDType type, uint8_t* base, int64_t element, float value) {
-    if (type == KvDType::f32) {
+    if (type == KvDType::fp8_e4m3) {
+      base[element] = f32_to_e4m3(value);
+    } else if (type == KvDType::f32) {
       std::memcpy(base + element * 4, &value, 4);
     } else {
       const uint16_t bits = type == KvDType::f16 ? f32_to_f16(value) : f32_to_bf16(value);
@@ -268,6 +270,8 @@ std::vector<float> attend(const Kernel& kernel, const Cache& cache, const Shape&
   const int64_t width = s.heads * s.head_dim, first = n_positions - n_tokens;
   const std::vector<float> q = normal(static_cast<size_t>(n_positions * width), 23);
   std::vector<float> out(static_cast<size_t>(n_tokens * width));
+  const std::vector<float> scales = {0.5f, 1.25f, 3, 0.75f};
+  const bool scaled = type == KvDType::fp8_e4m3;
   std::vector<float> scratch(static_cast<size_t>(attention_scratch_floats(s.heads / s.kv_heads, s.head_dim)));
   for (int64_t t = 0; t < n_tokens; t += chunk) {
     const int64_t count = std::min(chunk, n_tokens - t);
@@ -287,6 +291,8 @@ std::vector<float> attend(const Kernel& kernel, const Cache& cache, const Shape&
                              .block_stride = cache.block_stride,
                              .block_table = cache.table.data(),
                              .dtype = type,
+                             .key_scale = scaled ? scales.data() : nullptr,
+                             .value_scale = scaled ? scales.data() + 1 : nullptr,
                              .scratch = scratch.data()};
     kernel.run.attention(args, 0, (count + kAttentionTile - 1) / kAttentionTile * s.kv_heads);
   }
@@ -295,8 +301,9 @@ std::vector<float> attend(const Kernel& kernel, const Cache& cache, const Shape&
 
 TEST_P(Set, attention_matches_ref_and_itself_in_any_chunks) {
   for (const Shape& s :
-       {Shape{9, 3, 64, 0}, Shape{4, 4, 16, 0}, Shape{8, 1, 128, 0}, Shape{2, 1, 80, 0}, Shape{6, 2, 32, 20}}) {
-    for (const KvDType type : {KvDType::f32, KvDType::f16, KvDType::bf16}) {
+       {Shape{9, 3, 64, 0}, Shape{3, 3, 16, 0}, Shape{8, 1, 128, 0}, Shape{2, 1, 80, 0},
+        Shape{2, 2, 96, 0}, Shape{4, 2, 256, 40}, Shape{6, 2, 32, 20}}) {
+    for (const KvDType type : {KvDType::f32, KvDType::f16, KvDType::bf16, KvDType::fp8_e4m3}) {
       for (const int64_t n_positions : {1, 17, 150}) {
         const Cache cache(n_positions, s.kv_heads, s.head_dim, type);
         const int64_t n_tokens = std::min<int64_t>(n_positions, 70);

@@ -233,6 +233,25 @@ TEST_P(Matmul, equals_ref_bit_for_bit_at_any_batch_size) {
   }
 }
 
+// Rows as real models have them, no multiples of large powers of two; last groups and last blocks are short.
+TEST_P(Matmul, equals_ref_bit_for_bit_on_real_widths) {
+  const auto [set, named, fast] = GetParam();
+  const Encoding& e = named->encoding;
+  ThreadPool pool(1);
+  const KernelSelector ref("ref"), selector(set->name);
+  for (const int64_t k : {72, 576, 2880, 11008}) {
+    if (e.super_size && k % e.super_size != 0) continue;
+    const WeightPlan plan = random_plan(e, 33, k, 13);
+    if (!selector.find({.op = Op::matmul, .weight = e, .fast = fast, .n = 33, .k = k}).kernel) continue;
+    const PackedWeight actual(plan, selector, pool, {.fast = fast, .on_read = {}});
+    const bool exact = actual.kernel().kernel->act == ActForm::f32;
+    const PackedWeight expected(plan, ref, pool, {.fast = !exact, .on_read = {}});
+    const Inputs in(5, k, e.act.outlier_threshold, 11);
+    const std::vector<float> want = multiply(expected, in, 5, nullptr, pool), got = multiply(actual, in, 5, nullptr, pool);
+    EXPECT_EQ(differing_bits(want, got), 0u) << actual.kernel().name() << " k=" << k;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(AllRows, Matmul, ::testing::ValuesIn(cases()), [](const auto& test) {
   return std::string(test.param.set->name) + "_" + test.param.encoding->name + (test.param.fast ? "_fast" : "_exact");
 });

@@ -17,6 +17,8 @@ typename S::F load_kv(KvDType type, const uint8_t* base, int64_t element) {
       return S::load_f16(base + 2 * element);
     case KvDType::bf16:
       return S::load_bf16(base + 2 * element);
+    case KvDType::fp8_e4m3:
+      return S::load_e4m3(base + element);
     case KvDType::f32:
       break;
   }
@@ -39,7 +41,7 @@ struct AttentionState {
 
 /// scores[r][key] = scale * q[r] . k[key] for R rows and the 16 keys of a block.
 template <class S, KvDType Type, int R>
-void score_block(const AttentionArgs& a, const QueryRow* rows, const uint8_t* keys, float* scores) {
+void score_block(const AttentionArgs& a, const QueryRow* rows, const uint8_t* keys, float scale, float* scores) {
   for (int half = 0; half < 16 / S::kLanes; ++half) {
     typename S::F acc[R];
     for (int r = 0; r < R; ++r) acc[r] = S::zero();
@@ -49,7 +51,7 @@ void score_block(const AttentionArgs& a, const QueryRow* rows, const uint8_t* ke
       for (int r = 0; r < R; ++r) acc[r] = S::fma(k, S::set1(rows[r].q[d]), acc[r]);
     }
     for (int r = 0; r < R; ++r)
-      S::store(scores + r * kAttentionChunk + half * S::kLanes, S::mul(acc[r], S::set1(a.scale)));
+      S::store(scores + r * kAttentionChunk + half * S::kLanes, S::mul(acc[r], S::set1(scale)));
   }
 }
 
@@ -142,13 +144,14 @@ void attend(const AttentionArgs& a, const QueryRow* rows, int64_t n_rows, int64_
             const AttentionState& state) {
   const int64_t last = rows[n_rows - 1].position;  // rows are in order of position
   const int64_t oldest = a.window > 0 && rows[0].position >= a.window ? rows[0].position - a.window + 1 : 0;
+  const float scale = a.key_scale ? a.scale * a.key_scale[kv_head] : a.scale;
   const int64_t head_bytes = a.head_dim * kKvBlockTokens * kv_dtype_bytes(Type) * kv_head;
   for (int64_t chunk = oldest / kAttentionChunk * kAttentionChunk; chunk <= last; chunk += kAttentionChunk) {
     const int64_t end = last + 1 < chunk + kAttentionChunk ? last + 1 : chunk + kAttentionChunk;
     for (int64_t key = chunk; key < end; key += kKvBlockTokens) {
       const uint8_t* block = a.keys + a.block_table[key / kKvBlockTokens] * a.block_stride + head_bytes;
       for_rows<8>(n_rows, [&]<int R>(int64_t r) {
-        score_block<S, Type, R>(a, rows + r, block, state.scores + r * kAttentionChunk + (key - chunk));
+        score_block<S, Type, R>(a, rows + r, block, scale, state.scores + r * kAttentionChunk + (key - chunk));
       });
     }
     for (int64_t r = 0; r < n_rows; ++r) softmax_chunk<S>(a, rows[r], state, r, chunk);
@@ -194,10 +197,14 @@ void attention(const AttentionArgs& a, int64_t begin, int64_t end) noexcept {
       case KvDType::bf16:
         attend<S, KvDType::bf16>(a, rows, n_rows, kv_head, state);
         break;
+      case KvDType::fp8_e4m3:
+        attend<S, KvDType::fp8_e4m3>(a, rows, n_rows, kv_head, state);
+        break;
     }
+    const float value_scale = a.value_scale ? a.value_scale[kv_head] : 1.0f;
     for (int64_t r = 0; r < n_rows; ++r) {
       float* out = a.out + (first + r / group) * a.out_stride + (kv_head * group + r % group) * a.head_dim;
-      for (int64_t d = 0; d < a.head_dim; ++d) out[d] = state.out[r * a.head_dim + d] / state.total[r];
+      for (int64_t d = 0; d < a.head_dim; ++d) out[d] = state.out[r * a.head_dim + d] / state.total[r] * value_scale;
     }
   }
 }

@@ -330,6 +330,7 @@ float kv_at(const uint8_t* base, KvDType type, int64_t element) {
     std::memcpy(&f, base + element * 4, 4);
     return f;
   }
+  if (type == KvDType::fp8_e4m3) return e4m3_to_f32(base[element]);
   uint16_t bits;
   std::memcpy(&bits, base + element * 2, 2);
   return type == KvDType::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
@@ -348,7 +349,7 @@ void attend(const AttentionArgs& a, int64_t token, int64_t head) {
       dot += static_cast<double>(q[d]) *
              kv_at(block, a.dtype, (kv_head * a.head_dim + d) * kKvBlockTokens + key % kKvBlockTokens);
     }
-    p.push_back(dot * a.scale);
+    p.push_back(dot * a.scale * (a.key_scale ? a.key_scale[kv_head] : 1));
     largest = std::max(largest, p.back());
   }
   for (int64_t key = first; key <= position; ++key) {
@@ -361,7 +362,8 @@ void attend(const AttentionArgs& a, int64_t token, int64_t head) {
     }
   }
   for (int64_t d = 0; d < a.head_dim; ++d) {
-    a.out[token * a.out_stride + head * a.head_dim + d] = static_cast<float>(out[static_cast<size_t>(d)] / total);
+    a.out[token * a.out_stride + head * a.head_dim + d] = static_cast<float>(
+        out[static_cast<size_t>(d)] / total * (a.value_scale ? a.value_scale[kv_head] : 1));
   }
 }
 
