@@ -133,6 +133,7 @@ inline constexpr int high_bytes(const CodeGrid& grid) { return (32 / grid.width 
 inline constexpr Encoding kE4M3{.element = Element::minifloat, .bits = 8, .mantissa = 3, .bias = 7};
 inline constexpr Encoding kE5M2{.element = Element::minifloat, .bits = 8, .mantissa = 2, .bias = 15};
 inline constexpr Encoding kE2M3{.element = Element::minifloat, .bits = 6, .mantissa = 3, .bias = 1};
+inline constexpr Encoding kE7M4{.element = Element::minifloat, .bits = 12, .mantissa = 4, .bias = 63};
 inline constexpr Encoding kE3M2{.element = Element::minifloat, .bits = 6, .mantissa = 2, .bias = 3};
 
 }  // namespace packhorse

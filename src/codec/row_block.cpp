@@ -12,6 +12,7 @@ namespace packhorse {
 
 int64_t code_bytes(const Encoding& encoding, int64_t k) {
   if (encoding.element == Element::grid) return k / encoding.grid->width * kGridEntryBytes;
+  if (encoding.element == Element::minifloat) return encoding.bits > 8 ? 2 * k : k;
   return k * element_bytes(encoding.element);
 }
 
@@ -132,7 +133,7 @@ void widen_codes(const Encoding& encoding, const uint8_t* codes, int64_t k, floa
       for (int64_t i = 0; i < k; ++i) out[i] = encoding.table->values[codes[i] & 15];
       return;
     case Element::minifloat:
-      for (int64_t i = 0; i < k; ++i) out[i] = minifloat_value(encoding, codes[i]);
+      for (int64_t i = 0; i < k; ++i) out[i] = minifloat_value(encoding, wide_code(encoding, codes, i));
       return;
     case Element::grid:
       for (int64_t i = 0; i < k; ++i) out[i] = static_cast<float>(grid_value(*encoding.grid, codes, i));
@@ -143,6 +144,10 @@ void widen_codes(const Encoding& encoding, const uint8_t* codes, int64_t k, floa
 }
 
 }  // namespace
+
+int wide_code(const Encoding& encoding, const uint8_t* codes, int64_t i) {
+  return encoding.bits > 8 ? codes[2 * i] | codes[2 * i + 1] << 8 : codes[i];
+}
 
 int grid_value(const CodeGrid& grid, const uint8_t* codes, int64_t i) {
   const uint8_t* entry = codes + i / grid.width * kGridEntryBytes;

@@ -9,7 +9,8 @@
 
 namespace packhorse {
 
-/// Rows [row_begin, row_begin + n_rows) of an [N, K] weight, one code per byte, all scales as float32 (exact: their
+/// Rows [row_begin, row_begin + n_rows) of an [N, K] weight, one code per byte (little-endian pairs of bytes for
+/// codes of more than 8 bits), all scales as float32 (exact: their
 /// storage types are narrower). For float elements `codes` holds the raw little-endian elements; for grids, per
 /// grid->width columns, a little-endian 16-bit index and a byte of signs (bit i: element i is negative). Buffers are
 /// reused by resize.
@@ -43,6 +44,8 @@ float group_scale(const Encoding& encoding, const RowBlock& rows, int64_t r, int
 float group_min(const Encoding& encoding, const RowBlock& rows, int64_t r, int64_t g);
 float group_zero(const Encoding& encoding, const RowBlock& rows, int64_t r, int64_t g);
 
+/// Code i of a row of canonical minifloats.
+int wide_code(const Encoding& encoding, const uint8_t* codes, int64_t i);
 /// Value of a minifloat's code.
 float minifloat_value(const Encoding& encoding, int code);
 /// Value of element i of a row of canonical grid codes.

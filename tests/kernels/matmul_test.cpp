@@ -44,6 +44,8 @@ WeightPlan random_plan(const Encoding& e, int64_t n, int64_t k, unsigned seed) {
       all->codes[i] = static_cast<uint8_t>(index), all->codes[i + 1] = static_cast<uint8_t>(index >> 8);
       all->codes[i + 2] = static_cast<uint8_t>(e.grid->has_signs ? signs & ((1u << e.grid->width) - 1) : 0);
     }
+  } else if (e.bits > 8) {
+    for (size_t i = 0; i < all->codes.size(); ++i) all->codes[i] = static_cast<uint8_t>(random() & (i % 2 ? 15 : 255));
   } else {
     for (uint8_t& code : all->codes) code = static_cast<uint8_t>(random() & ((1u << e.bits) - 1));
   }

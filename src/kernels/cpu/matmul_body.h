@@ -372,6 +372,15 @@ struct AnyBlock : AnyLines {
  private:
   static void values(const Encoding& e, const uint8_t* code, const WeightView& view, typename S::F w[kBlockK]) {
     typename S::I c[8];
+    if (e.bits == 12) {
+      typename S::I high[8];
+      unpack_block<S, 8>(code, c), unpack_block<S, 4>(code + 512, high);
+      for (int k = 0; k < kBlockK; ++k) {
+        const typename S::I wide = S::or_(S::byte(c[k / 4], k % 4), S::shift_left_by(S::byte(high[k / 4], k % 4), 8));
+        w[k] = S::minifloat(wide, e.bits, e.mantissa, e.bias);
+      }
+      return;
+    }
     unpack_block<S>(e.bits, code, c);
     if (e.element == Element::minifloat) {
       for (int k = 0; k < kBlockK; ++k) w[k] = S::minifloat(S::byte(c[k / 4], k % 4), e.bits, e.mantissa, e.bias);

@@ -129,6 +129,14 @@ void pack_codes(int bits, const uint8_t* code, int64_t lane, uint8_t* block) {
   }
 }
 
+/// The same for codes of 12 bits: the low 8, then the high 4.
+void pack_wide_codes(const uint8_t* code, int64_t lane, uint8_t* block) {
+  uint8_t low[kBlockK], high[kBlockK];
+  for (int i = 0; i < kBlockK; ++i) low[i] = code[2 * i], high[i] = code[2 * i + 1];
+  pack_codes(8, low, lane, block);
+  pack_codes(4, high, lane, block + 512);
+}
+
 int64_t grid_block_bytes(const CodeGrid& grid) {
   const int entries = kBlockK / grid.width;
   return kPanelRows * (entries + high_bytes(grid)) + (grid.has_signs ? 64 : 0);
@@ -189,7 +197,7 @@ void pack_grid_panel(const Encoding& e, const RowBlock& rows, int64_t first_row,
 }  // namespace
 
 void pack_panel(const Encoding& e, const RowBlock& rows, int64_t first_row, uint8_t* codes, uint8_t* scales) {
-  const int64_t k = rows.k, width = element_bytes(e.element);
+  const int64_t k = rows.k, width = e.element == Element::grid ? 1 : code_bytes(e, 1);
   const int64_t blocks = (k + kBlockK - 1) / kBlockK;
   uint8_t padded[kBlockK * 4];
   if (e.element == Element::grid) pack_grid_panel(e, rows, first_row, codes);
@@ -203,6 +211,10 @@ void pack_panel(const Encoding& e, const RowBlock& rows, int64_t first_row, uint
         std::memset(padded, is_float(e.element) ? 0 : zero_code(e), sizeof padded);
         if (valid > 0) std::memcpy(padded, source, static_cast<size_t>(valid * width));
         source = padded;
+      }
+      if (e.bits == 12) {
+        pack_wide_codes(source, lane, codes + b * 64 * e.bits);
+        continue;
       }
       if (!is_float(e.element)) {
         pack_codes(e.bits, source, lane, codes + b * 64 * e.bits);

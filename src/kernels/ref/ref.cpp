@@ -84,7 +84,7 @@ struct Row {
   float code_value(int64_t k) const {
     const Encoding& e = w.encoding;
     if (e.element == Element::table) return e.table->values[codes[k]];
-    if (e.element == Element::minifloat) return minifloat_value(e, codes[k]);
+    if (e.element == Element::minifloat) return minifloat_value(e, wide_code(e, codes, k));
     if (e.element == Element::grid) return static_cast<float>(grid_value(*e.grid, codes, k));
     return static_cast<float>(codes[k] - e.offset);
   }
