@@ -36,7 +36,7 @@ Encoding bitsandbytes_int8(float outlier_threshold) {
           .factor = kInt8Factor,
           .grouping = {GroupKind::row, 0},
           .scale = ScaleType::f32,
-          .act = {ActScheme::Code::int8, kInt8Product, outlier_threshold}};
+          .act = {.code = ActScheme::Code::llm_int8, .product = kInt8Product, .outlier_threshold = outlier_threshold}};
 }
 
 namespace {

@@ -24,7 +24,7 @@ WeightPlan plan(const CheckpointView& view, const Module& module) {
           .encoding = encoding,
           .n = module.n,
           .k = module.k,
-          .source_bytes = source.tensor().n_bytes,
+          .source_bytes = source_bytes(source.tensor(), module),
           .read = [source, encoding](int64_t begin, int64_t count, RowBlock& rows) {
             rows.resize(encoding, begin, count, source.k());
             source.read_into(begin, count, rows.codes.data());

@@ -206,6 +206,15 @@ QuantizationPlan plan_in_flight(const std::string& method, const Json& config) {
   return {format, config, fmt::format("{} (in flight: {})", format->name, what)};
 }
 
+/// By the checkpoint's own settings, which are checked as a user's are.
+QuantizationPlan plan_own_in_flight(const CheckpointView& view, const Format& format) {
+  try {
+    return plan_in_flight(std::string(format.name), view.quantization_config);
+  } catch (const Error& e) {
+    fail_model("{}: {}", printable(view.path), e.what());
+  }
+}
+
 }  // namespace
 
 QuantizationPlan plan_quantization(const CheckpointView& view, const QuantizationRequest& request) {
@@ -215,11 +224,13 @@ QuantizationPlan plan_quantization(const CheckpointView& view, const Quantizatio
   const Own own = find_own(view);
   const std::string method = requested_method(request, config);
   const Format* const format = find_format(method);  // null as well where the build lacks it
-  if (own.origin == Origin::quantized) check_method(method, view, own);
+  const bool is_settled = own.origin == Origin::quantized || own.origin == Origin::to_quantize;
+  if (is_settled) check_method(method, view, own);
   check_load_format(request.load_format, view, own, format);
 
-  if (own.origin == Origin::quantized) {
+  if (is_settled) {
     check_agrees(config, view, own);
+    if (own.origin == Origin::to_quantize) return plan_own_in_flight(view, *own.format);
     return {nullptr, nullptr, fmt::format("{} (checkpoint)", own.format->name)};
   }
   if (!method.empty() && !(own.format && accepts(*own.format, method))) return plan_in_flight(method, config);
@@ -229,13 +240,14 @@ QuantizationPlan plan_quantization(const CheckpointView& view, const Quantizatio
 }
 
 bool has_weight(const CheckpointView& view, const Module& module) {
-  return std::ranges::any_of(formats(), [&](const Format* format) { return format->claims(view, module); });
+  return std::ranges::any_of(formats(),
+                             [&](const Format* format) { return format->claims && format->claims(view, module); });
 }
 
 WeightPlan plan_weight(const CheckpointView& view, const Module& module, const QuantizationPlan& quantization,
                        bool quantize) {
   for (const Format* format : formats()) {
-    if (!format->claims(view, module)) continue;
+    if (!format->claims || !format->claims(view, module)) continue;
     WeightPlan plan = format->plan(view, module);
     if (!quantize || !quantization.in_flight || !is_float(plan.encoding.element)) return plan;
     return quantization.in_flight->in_flight(std::move(plan), module, quantization.config);

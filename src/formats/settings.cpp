@@ -24,6 +24,20 @@ std::string quant_method(const CheckpointView& view) {
   return method && method->is_string() ? method->get<std::string>() : "";
 }
 
+std::vector<std::pair<std::string, const Json*>> ordered_members(const CheckpointView& view, const std::string& key) {
+  const Json* object = find_member(view.quantization_config, key);
+  if (!object) return {};
+  if (!object->is_object())
+    fail_model("{}.{}: expected an object (got {})", settings_name(view), key, preview(*object));
+  std::vector<std::pair<std::string, const Json*>> members;
+  if (const auto order = view.quantization_order.find(key); order != view.quantization_order.end()) {
+    for (const std::string& name : order->second) {
+      if (const auto member = object->find(name); member != object->end()) members.emplace_back(name, &*member);
+    }
+  }
+  return members;
+}
+
 namespace {
 
 const Json* find_value(const Json& object, std::string_view key) {
