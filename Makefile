@@ -1,6 +1,6 @@
 # What a newcomer types. Every target sets up what it needs: `make run` on a bare Debian 12 is enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint-setup configure build run test check-sanitize check-threads check-all fuzz fuzz-build fuzz-replay lint format bench-peers wheel install clean
+.PHONY: help setup lint-setup configure build run test check-sanitize check-threads check-all fuzz fuzz-build fuzz-replay lint format bench-peers bench-formats wheel install clean
 MAKEFLAGS += --no-print-directory
 
 JOBS ?= $(shell nproc)
@@ -71,6 +71,9 @@ format: lint-setup  ## let clang-format rewrite the sources
 
 bench-peers: build  ## measure against llama.cpp, both limited to ISA (default: the best of this CPU)
 	@.venv/bin/python bench/peers --isa "$(ISA)" --jobs $(JOBS)
+
+bench-formats: build  ## memory and speed of every checkpoint format, or of FAMILIES=a,b
+	@.venv/bin/python bench/formats $(if $(FAMILIES),--families "$(FAMILIES)")
 
 wheel: setup  ## write a Python wheel for other machines into dist
 	@scripts/wheel

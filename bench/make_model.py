@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes a random-weight Llama or Qwen2 model in an encoding: a GGUF file if --out ends in .gguf, else a directory.
 
-The default is a Llama of 0.75 billion parameters. One seed and shape is one model in every encoding. Needs Python 3.11
-and NumPy.
+The default is a Llama of 0.75 billion parameters. One seed and shape is one model in every encoding that really
+quantizes: floats, bitsandbytes, GGUF's q types from q2_k to q8_0. The others hold random codes, since memory and speed
+depend on no value. Needs Python 3.11 and NumPy.
 
   .venv/bin/python bench/make_model.py --encoding q4_k --out model-q4_k.gguf
   .venv/bin/python bench/make_model.py --encoding nf4 --out model-nf4
@@ -16,7 +17,7 @@ from pathlib import Path
 from model_writer import gguf_file, safetensors_file, vocabulary
 from model_writer.architecture import Architecture
 from model_writer.gguf_blocks import GGUF_ENCODERS
-from model_writer.safetensors_file import HF_ENCODERS
+from model_writer.hf_encoders import HF_ENCODERS
 from model_writer.weights import Weights
 
 

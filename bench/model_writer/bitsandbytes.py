@@ -1,4 +1,4 @@
-"""Encoders of bitsandbytes, nf4 (absmax plain or nested) and LLM.int8(), by the rules of the library's CPU backend."""
+"""Encoders of bitsandbytes, nf4 and fp4 (absmax plain or nested) and LLM.int8(), by the rules of its CPU backend."""
 
 import json
 
@@ -9,7 +9,7 @@ NF4 = np.array([
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
     -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
     0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0], dtype=np.float32)
-NF4_MIDPOINTS = (NF4[:-1] + NF4[1:]) / np.float32(2)
+FP4 = np.array([0, 0.0625, 8, 12, 4, 6, 2, 3, -0.0, -0.0625, -8, -12, -4, -6, -2, -3], np.float32) / np.float32(12)
 
 
 def dynamic_map():
@@ -33,17 +33,25 @@ def dynamic_map():
 DYNAMIC = dynamic_map()
 
 
-class Nf4Blocks:
+class FourBitBlocks:
     """Blocks of the flat matrix: 32 bytes of codes, the first of a pair in the high half, then the float32 absmax."""
 
     block, block_bytes = BLOCK, BLOCK // 2 + 4
 
-    @staticmethod
-    def encode(x):
+    def __init__(self, table):
+        self.table = table
+        self.codes = np.argsort(table, kind="stable").astype(np.uint8)
+        values = table[self.codes]
+        self.midpoints = (values[:-1] + values[1:]) / np.float32(2)
+
+    def encode(self, x):
         absmax = np.maximum(np.abs(x).max(axis=1, keepdims=True), np.float32(1e-38))
-        codes = np.searchsorted(NF4_MIDPOINTS, x * (np.float32(1) / absmax), side="left").astype(np.uint8)
+        codes = self.codes[np.searchsorted(self.midpoints, x * (np.float32(1) / absmax), side="left")]
         packed = (codes[:, 0::2] << 4) | codes[:, 1::2]
         return np.concatenate([packed, absmax.view(np.uint8)], axis=1)
+
+
+ENCODERS = {"nf4": FourBitBlocks(NF4), "fp4": FourBitBlocks(FP4)}
 
 
 def nearest_dynamic_codes():
@@ -64,11 +72,12 @@ def nest(absmax):
     return nearest_dynamic_codes()[at].reshape(-1)[:len(absmax)], scales, offset
 
 
-def nf4_linear(weights, tensor, nested):
-    blocks = np.concatenate(list(weights.blocks(tensor, Nf4Blocks)))
+def four_bit_linear(weights, tensor, kind, nested=False):
+    encoder = ENCODERS[kind]
+    blocks = np.concatenate(list(weights.blocks(tensor, encoder)))
     n_codes = (int(np.prod(tensor.shape)) + 1) // 2
     absmax = np.ascontiguousarray(blocks[:, BLOCK // 2:]).view(np.float32).reshape(-1)
-    state = {"quant_type": "nf4", "blocksize": BLOCK, "dtype": "bfloat16", "shape": list(tensor.shape)}
+    state = {"quant_type": kind, "blocksize": BLOCK, "dtype": "bfloat16", "shape": list(tensor.shape)}
     name = tensor.hf_name
     tensors = {name: ("U8", np.ascontiguousarray(blocks[:, :BLOCK // 2]).reshape(-1)[:n_codes, None])}
     if nested:
@@ -79,7 +88,8 @@ def nf4_linear(weights, tensor, nested):
     else:
         tensors |= {name + ".absmax": ("F32", absmax)}
     text = np.frombuffer(json.dumps(state).encode(), dtype=np.uint8)
-    return tensors | {name + ".quant_map": ("F32", NF4), name + ".quant_state.bitsandbytes__nf4": ("U8", text)}
+    return tensors | {name + ".quant_map": ("F32", encoder.table),
+                      f"{name}.quant_state.bitsandbytes__{kind}": ("U8", text)}
 
 
 def int8_linear(weights, tensor):
@@ -92,11 +102,11 @@ def int8_linear(weights, tensor):
             module + "weight_format": ("U8", np.zeros((), np.uint8))}
 
 
-def quantization_config(bits, nested=False):
+def quantization_config(bits, nested=False, kind="nf4"):
     return {
         "quant_method": "bitsandbytes",
         "load_in_4bit": bits == 4, "load_in_8bit": bits == 8, "_load_in_4bit": bits == 4, "_load_in_8bit": bits == 8,
-        "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": nested, "bnb_4bit_compute_dtype": "bfloat16",
+        "bnb_4bit_quant_type": kind, "bnb_4bit_use_double_quant": nested, "bnb_4bit_compute_dtype": "bfloat16",
         "bnb_4bit_quant_storage": "uint8", "llm_int8_threshold": 6.0, "llm_int8_skip_modules": None,
         "llm_int8_has_fp16_weight": False, "llm_int8_enable_fp32_cpu_offload": False,
     }

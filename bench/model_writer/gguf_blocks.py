@@ -1,4 +1,5 @@
-"""Encoders of GGUF's float types and of its types with blocks of 32, by plain rounding to the nearest code.
+"""Encoders of GGUF: float types, types with blocks of 32 and K types by plain rounding to the nearest code; the other
+types as random blocks with the scale of the weights.
 
 An encoder turns float32 [blocks, block] into uint8 [blocks, block_bytes]. A new type is one more row of GGUF_ENCODERS.
 """
@@ -8,7 +9,8 @@ from typing import Callable
 
 import numpy as np
 
-from . import k_quants
+from . import k_quants, random_codes
+from .random_codes import E2M1_RMS, RandomBlocks, half_at
 from .weights import to_bfloat16_bits
 
 
@@ -85,6 +87,11 @@ def encode_q8_0(x):
     return np.concatenate([as_bytes(d, "<f2"), as_bytes(codes, np.int8)], axis=1)
 
 
+def random_encoder(type_id, file_type, block, block_bytes, code_rms, put_scale=half_at(0)):
+    """`code_rms`: root mean square of what a block of random bits with a scale of 1 decodes to."""
+    return GgufEncoder(type_id, file_type, block, block_bytes, RandomBlocks(block_bytes, code_rms, put_scale))
+
+
 GGUF_ENCODERS = {
     "f32": GgufEncoder(0, 0, 1, 4, lambda x: as_bytes(x, "<f4")),
     "f16": GgufEncoder(1, 1, 1, 2, lambda x: as_bytes(x, "<f2")),
@@ -99,4 +106,19 @@ GGUF_ENCODERS = {
     "q4_k": GgufEncoder(12, 14, 256, 144, k_quants.encode_q4_k),
     "q5_k": GgufEncoder(13, 16, 256, 176, k_quants.encode_q5_k),
     "q6_k": GgufEncoder(14, 18, 256, 210, k_quants.encode_q6_k),
+    "iq1_s": random_encoder(19, 24, 256, 50, 7.2),
+    "iq1_m": random_encoder(29, 31, 256, 56, 7.2, random_codes.half_in_top_nibbles(48)),
+    "iq2_xxs": random_encoder(16, 19, 256, 66, 53),
+    "iq2_xs": random_encoder(17, 20, 256, 74, 56),
+    "iq2_s": random_encoder(22, 28, 256, 82, 56),
+    "iq3_xxs": random_encoder(18, 23, 256, 98, 142),
+    "iq3_s": random_encoder(21, 26, 256, 110, 140),
+    "iq4_nl": random_encoder(20, 25, 32, 18, 68),
+    "iq4_xs": random_encoder(23, 30, 256, 136, 1246),
+    "tq1_0": random_encoder(34, 36, 256, 54, 0.82, half_at(52)),
+    "tq2_0": random_encoder(35, 37, 256, 66, 1.22, half_at(64)),
+    "mxfp4": random_encoder(39, 38, 32, 17, E2M1_RMS, random_codes.exponent_at(0)),
+    "nvfp4": random_encoder(40, 39, 64, 36, E2M1_RMS, random_codes.four_small_e4m3),
+    "q1_0": random_encoder(41, 40, 128, 18, 1),
+    "q2_0": random_encoder(42, 41, 64, 18, 1.22),
 }

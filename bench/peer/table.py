@@ -1,4 +1,4 @@
-"""Medians and ratios of the samples of `bench/peers`, and the table that it prints."""
+"""Medians and ratios of the samples of `bench/peers`, and the tables that this folder's programs print."""
 
 import statistics
 
@@ -31,6 +31,14 @@ def cells(model, results, test):
     return [*("-" if speed is None else f"{speed:.1f}" for speed in (peer, ours)), ratio]
 
 
+def aligned(rows):
+    """Lines of a Markdown table: a head, then rows of texts; the first column is left-aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
+    return [f"| {' | '.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])} |"
+            for row in [rows[0], rule, *rows[1:]]]
+
+
 def format_table(models, results, divergences, names):
     """`divergences`: {label: mean KL}; `names`: what the two tests are called."""
     head = ["model", *(f"{name} {column}" for name in names for column in ("llama.cpp", "packhorse", "ratio")),
@@ -41,12 +49,7 @@ def format_table(models, results, divergences, names):
         share = median(results[model.label], "packhorse", "share")
         rows.append([model.label, *cells(model, results, "pp"), *cells(model, results, "tg"), f"{share:.0%}",
                      "-" if kl is None else f"{kl:.1e}"])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    rows.insert(1, ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]])
-    lines = []
-    for row in rows:
-        numbers = [text.rjust(width) for text, width in zip(row[1:], widths[1:])]
-        lines.append(f"| {' | '.join([row[0].ljust(widths[0]), *numbers])} |")
+    lines = aligned(rows)
     for model in models:
         if by_bytes(model, results, "tg") is not None:
             lines.append(f"\n\\* {model.label} relative to what its bytes imply: its speed / that of {model.bytes_of} x "

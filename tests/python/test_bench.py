@@ -119,6 +119,44 @@ def test_folder_without_tokenizer_files(run_bench, make_model):
     assert len(json.loads(run_bench(path, *SMALL, "--json"))) == 2
 
 
+@pytest.fixture
+def formats(program, tmp_path):
+    """Rows of bench/formats of a model of one layer, by family; no model is left behind."""
+    pytest.importorskip("numpy")
+
+    def run(families):
+        options = ["--families", families, "--layers", "1", "--vocab", "300", "-p", "8", "-n", "2", "-t", "1", "--json"]
+        folder = tmp_path / "models"
+        command = [sys.executable, ROOT / "bench/formats", "--packhorse", program, "--folder", folder, *options]
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert not list(folder.iterdir())
+        return json.loads(result.stdout)
+
+    return run
+
+
+def test_formats_bench(formats):
+    rows = formats("gptq-4bit,ct-fp8-dynamic")
+    assert list(rows) == ["gguf-q4_0", "gptq-4bit", "ct-fp8-dynamic"]  # the yardstick first
+    weights = 1536 * (1536 + 512 + 512 + 1536) + 3 * 1536 * 5120
+    tables = 2 * 300 * 1536
+    packed_bits = {"gguf-q4_0": (4.5, 4.5, 4.5), "gptq-4bit": (4.15, 4.125, 16), "ct-fp8-dynamic": (8, 8, 16)}
+    for name, (file_bits, weight_bits, table_bits) in packed_bits.items():
+        row = rows[name]
+        assert row["file_bits"] == pytest.approx(file_bits, rel=0.01)
+        assert row["weight_bytes"] == pytest.approx((weights * weight_bits + tables * table_bits) / 8, rel=0.01)
+        assert row["anonymous_bytes"] > row["weight_bytes"] > row["step_bytes"]
+        assert row["bandwidth"] == pytest.approx(row["tg"] * row["step_bytes"])
+
+
+def test_formats_bench_names_what_it_does_not_know(program):
+    pytest.importorskip("numpy")
+    command = [sys.executable, ROOT / "bench/formats", "--packhorse", program, "--families", "gptq-4bit,gptq-5bit"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2 and "unknown gptq-5bit; known: gguf-f32" in result.stderr
+
+
 @pytest.mark.parametrize(
     "arguments, status, words",
     [
