@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/json_order.h"
 #include "io/dtype.h"
 #include "io/file.h"
 
@@ -35,6 +36,7 @@ struct CheckpointView {
   TensorMap tensors;
   Json config = Json::object();    // config.json of a directory; empty for GGUF
   Json quantization_config;        // the checkpoint's own, by formats/detection rules; null when it has none
+  MemberOrder quantization_order;  // of the objects in it, for rules of which the first that fits counts
   Json gguf;                       // object of GGUF metadata; null for a directory. Strings may hold any bytes
   std::vector<std::string> notes;  // what was ignored or is odd but legal, one line each, for the log
 

@@ -87,6 +87,8 @@ std::string choose_gguf(const std::string& path, std::vector<std::string> names)
 
 }  // namespace
 
+std::string read_json_text(const std::string& path) { return File(path).read_all(kMaxJsonBytes); }
+
 Json read_json_object(const std::string& path) {
   const File file(path);
   Json json = parse_json(file.read_all(kMaxJsonBytes), file.name());
@@ -103,7 +105,7 @@ void open_hf_directory(const std::string& path, CheckpointView& view) {
     return;
   }
   view.config = read_json_object(fmt::format("{}/{}", path, kConfigName));
-  view.quantization_config = find_quantization_config(view.config, path);
+  find_quantization_config(path, view);
   for (const std::string_view key : {"auto_map", "trust_remote_code", "custom_pipeline"}) {
     if (find_member(view.config, key)) {
       view.notes.push_back(fmt::format("{}: {}: ignored, code of a checkpoint never runs", kConfigName, key));

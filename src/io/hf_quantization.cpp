@@ -17,6 +17,8 @@ constexpr std::string_view kSideFiles[] = {"hf_quant_config.json", "quantize_con
 struct Found {
   Json settings;
   std::string where;
+  std::string file;                         // name of the file that has them
+  std::vector<std::string_view> path = {};  // of keys, to the object in it
 };
 
 std::optional<Found> find_in_config(const Json& config) {
@@ -25,7 +27,11 @@ std::optional<Found> find_in_config(const Json& config) {
     for (const std::string_view key : kInConfig) {
       const Json* settings = level ? find_member(*level, key) : nullptr;
       if (settings) {
-        return Found{*settings, fmt::format("config.json: {}{}", level == text_config ? "text_config." : "", key)};
+        const bool nested = level == text_config;
+        Found found{*settings, fmt::format("config.json: {}{}", nested ? "text_config." : "", key), "config.json"};
+        if (nested) found.path.push_back("text_config");
+        found.path.push_back(key);
+        return found;
       }
     }
   }
@@ -39,7 +45,9 @@ std::optional<Found> find_side_file(const std::string& directory) {
     if (!std::filesystem::exists(path, error)) continue;
     const Json json = read_json_object(path);
     const Json* nested = find_member(json, kInConfig[0]);
-    return Found{nested ? *nested : json, std::string(name)};
+    Found found{nested ? *nested : json, std::string(name), std::string(name)};
+    if (nested) found.path.push_back(kInConfig[0]);
+    return found;
   }
   return std::nullopt;
 }
@@ -56,14 +64,15 @@ void normalize_method(Json& settings, std::string_view where) {
 
 }  // namespace
 
-Json find_quantization_config(const Json& config, const std::string& directory) {
-  auto found = find_in_config(config);
+void find_quantization_config(const std::string& directory, CheckpointView& view) {
+  auto found = find_in_config(view.config);
   if (!found) found = find_side_file(directory);
-  if (!found) return nullptr;
-  auto& [settings, where] = *found;
+  if (!found) return;
+  auto& [settings, where, file, path] = *found;
   if (!settings.is_object()) fail_model("{}: expected an object (got {})", where, preview(settings));
   normalize_method(settings, where);
-  return settings;
+  view.quantization_order = member_order(read_json_text(fmt::format("{}/{}", directory, file)), path);
+  view.quantization_config = std::move(settings);
 }
 
 }  // namespace packhorse
