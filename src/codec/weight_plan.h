@@ -13,10 +13,10 @@ namespace packhorse {
 /// What happens to an input x[K] before the weight sees it, where a format asks for it, and what its ActScheme knows
 /// from the checkpoint.
 struct WeightInput {
-  std::vector<float> scale;    // [K]: x[i] is multiplied by scale[i] first; empty = 1
-  std::vector<int32_t> order;  // [K]: column i of the weight meets x[order[i]]; empty = i (GPTQ's act-order)
-  float act_scale = 1;         // ActScheme::Scale fixed: the scale; nvfp4: the global scale
-  int32_t act_zero = 0;        // fixed, asymmetric int8: the code of zero
+  std::vector<float> scale = {};    // [K]: x[i] is multiplied by scale[i] first; empty = 1
+  std::vector<int32_t> order = {};  // [K]: column i of the weight meets x[order[i]]; empty = i (GPTQ's act-order)
+  float act_scale = 1;              // ActScheme::Scale fixed: the scale; nvfp4: the global scale
+  int32_t act_zero = 0;             // fixed, asymmetric int8: the code of zero
   friend bool operator==(const WeightInput&, const WeightInput&) = default;
 };
 

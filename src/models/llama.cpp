@@ -4,28 +4,21 @@
 
 #include <cmath>
 
+#include "models/mixtral.h"
 #include "nn/attention.h"
 #include "nn/rope.h"
 
 namespace packhorse {
 namespace {
 
-constexpr int64_t kMaxLayers = 1024, kMaxWidth = 1 << 20, kMaxHeads = 1 << 14, kMaxHeadDim = 4096,
-                  kMaxExperts = 1 << 16, kMaxVocab = 1 << 24, kMaxPositions = int64_t{1} << 31;
+constexpr int64_t kMaxLayers = 1024, kMaxWidth = 1 << 20, kMaxHeads = 1 << 14, kMaxHeadDim = 4096, kMaxVocab = 1 << 24,
+                  kMaxPositions = int64_t{1} << 31;
 
 struct Sizes {
   int64_t layers, hidden, intermediate, heads, kv_heads, head_dim, vocab, max_positions;
   double eps;
   bool tied;
 };
-
-void refuse_experts(const Config& c) {
-  const int64_t experts = c.size_or("num_local_experts", 0, kMaxExperts, 0);
-  const int64_t used = c.size_or("num_experts_per_tok", 0, kMaxExperts, experts);
-  if (used > experts)
-    c.reject("num_experts_per_tok", "more than there are experts (got {}, experts {})", used, experts);
-  if (experts > 0) c.reject("num_local_experts", "mixtures of experts are not supported yet (got {})", experts);
-}
 
 int64_t read_head_dim(const Config& c, const Sizes& s) {
   const bool given = c.has("head_dim");
@@ -58,18 +51,17 @@ Sizes read_sizes(const Config& c, const Loader& loader) {
   const std::string act = c.text_or("hidden_act", "silu");
   if (act != "silu" && act != "swish")
     c.reject("hidden_act", "activation '{}' is not supported (silu)", printable(act));
-  refuse_experts(c);
   return s;
 }
 
 struct Block {
   RmsNorm attn_norm, mlp_norm;
-  Linear qkv, o, gate_up, down;
+  Linear qkv, o;
+  FeedForward feed_forward;
   Attention attn;
   const AttentionShape shape;
-  CommonKernels kernels;
 
-  Block(const Scope& m, const Sizes& s, const AttentionShape& attention, int64_t layer)
+  Block(const Scope& m, const Sizes& s, const LlamaVariant& variant, const AttentionShape& attention, int64_t layer)
       : attn_norm(m.loader().rms_norm(m / "input_layernorm", s.hidden, s.eps)),
         mlp_norm(m.loader().rms_norm(m / "post_attention_layernorm", s.hidden, s.eps)),
         qkv(m.loader().column(m / "self_attn",
@@ -78,11 +70,10 @@ struct Block {
                                {"v_proj", s.kv_heads * s.head_dim}},
                               s.hidden)),
         o(m.loader().row(m / "self_attn" / "o_proj", s.hidden, s.heads * s.head_dim)),
-        gate_up(m.loader().column(m / "mlp", {{"gate_proj", s.intermediate}, {"up_proj", s.intermediate}}, s.hidden)),
-        down(m.loader().row(m / "mlp" / "down_proj", s.hidden, s.intermediate)),
-        attn(attention, layer, m.loader().selector()),
-        shape(attention),
-        kernels(m.loader().kernels()) {}
+        feed_forward(variant.feed_forward ? variant.feed_forward(m, s.hidden, s.intermediate)
+                                          : GatedMlp(m / "mlp", s.hidden, s.intermediate)),
+        attn(attention, layer, m.loader().selector(), m.loader().kv_scales(m / "self_attn", s.kv_heads)),
+        shape(attention) {}
 
   /// x[m, hidden] is updated in place.
   void operator()(float* x, int64_t m, const Batch& batch, const Rope::Table& rope, ForwardCtx& f) const {
@@ -90,15 +81,21 @@ struct Block {
     float* heads = qkv(attn_norm(x, m, f), m, f);
     Rope::rotate(rope, heads, m, shape.qkv_width(), shape.n_heads + shape.n_kv_heads, shape.head_dim, f);
     add_in_place(x, o(attn(heads, batch, f), m, f), m, o.n(), f);
-    const float* gated = silu_mul(gate_up(mlp_norm(x, m, f), m, f), m, down.k(), kernels, f);
-    add_in_place(x, down(gated, m, f), m, down.n(), f);
+    const float* normed = mlp_norm(x, m, f);
+    add_in_place(x, std::visit([&](const auto& part) { return part(normed, m, f); }, feed_forward), m, o.n(), f);
     f.workspace.release(mark);
+  }
+
+  void visit(const WeightVisitor& visitor) const {
+    qkv.visit(visitor);
+    o.visit(visitor);
+    std::visit([&](const auto& part) { part.visit(visitor); }, feed_forward);
   }
 };
 
 class Llama final : public Model {
  public:
-  Llama(const Config& config, const Sizes& s, const WindowOfLayer& window, Loader& loader)
+  Llama(const Config& config, const Sizes& s, const LlamaVariant& variant, Loader& loader)
       : sizes_(s),
         spec_{.n_kv_heads = s.kv_heads, .head_dim = s.head_dim, .dtype = loader.options().kv_dtype},
         rope_(config, config.size_or("rotary_dim", 2, s.head_dim, s.head_dim),
@@ -111,8 +108,8 @@ class Llama final : public Model {
                          .scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim))};
     embed_ = loader.embedding(root / "model" / "embed_tokens", s.vocab, s.hidden);
     for (int64_t layer = 0; layer < s.layers; ++layer) {
-      shape.window = window ? window(layer) : 0;
-      blocks_.emplace_back(root / "model" / "layers" / layer, s, shape, layer);
+      shape.window = variant.window ? variant.window(layer) : 0;
+      blocks_.emplace_back(root / "model" / "layers" / layer, s, variant, shape, layer);
     }
     if (const Scope next = root / "model" / "layers" / s.layers / "input_layernorm"; loader.has(next)) {
       config.reject("num_hidden_layers", "the checkpoint has more layers than that (got {}, found {})", s.layers,
@@ -141,10 +138,8 @@ class Llama final : public Model {
   int64_t max_positions() const override { return sizes_.max_positions; }
 
   void visit_weights(const WeightVisitor& visit) const override {
-    visit({embed_.module(), 0, embed_.table().n(), true}, embed_.table());
-    for (const Block& block : blocks_) {
-      for (const Linear* linear : {&block.qkv, &block.o, &block.gate_up, &block.down}) linear->visit(visit);
-    }
+    visit({embed_.module(), 0, embed_.table().n(), 0}, embed_.table());
+    for (const Block& block : blocks_) block.visit(visit);
     head_.visit(visit);
   }
 
@@ -160,10 +155,18 @@ class Llama final : public Model {
 
 constexpr std::string_view kArchitectures[] = {"LlamaForCausalLM"};
 
+/// GGUF calls Mixtral a llama that has experts.
+std::unique_ptr<Model> build(const Config& config, Loader& loader) {
+  return read_experts(config).all > 0 ? build_mixtral(config, loader) : build_llama(config, loader);
+}
+
 }  // namespace
 
-std::unique_ptr<Model> build_llama(const Config& config, Loader& loader, const WindowOfLayer& window) {
-  return std::make_unique<Llama>(config, read_sizes(config, loader), window, loader);
+std::unique_ptr<Model> build_llama(const Config& config, Loader& loader, const LlamaVariant& variant) {
+  const Sizes sizes = read_sizes(config, loader);
+  if (const int64_t experts = read_experts(config).all; experts > 0 && !variant.feed_forward)
+    config.reject("num_local_experts", "this architecture has no experts (got {})", experts);
+  return std::make_unique<Llama>(config, sizes, variant, loader);
 }
 
 int64_t read_window(const Config& config) { return config.size_or("sliding_window", 1, kMaxPositions, 0); }
@@ -172,7 +175,7 @@ extern const Arch kLlama{
     .name = "llama",
     .hf_architectures = kArchitectures,
     .gguf = {.architecture = "llama", .modules = kDecoderModules, .keys = kDecoderKeys, .interleaved_rope = true},
-    .build = build_llama,
+    .build = build,
 };
 
 }  // namespace packhorse

@@ -10,7 +10,7 @@ constexpr std::string_view kArchitectures[] = {"MistralForCausalLM"};
 
 std::unique_ptr<Model> build_mistral(const Config& config, Loader& loader) {
   const int64_t window = read_window(config);
-  return build_llama(config, loader, [window](int64_t) { return window; });
+  return build_llama(config, loader, {.window = [window](int64_t) { return window; }});
 }
 
 }  // namespace

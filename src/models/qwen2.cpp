@@ -11,7 +11,7 @@ constexpr std::string_view kArchitectures[] = {"Qwen2ForCausalLM"};
 std::unique_ptr<Model> build_qwen2(const Config& config, Loader& loader) {
   if (!config.flag_or("use_sliding_window", false)) return build_llama(config, loader);
   const int64_t window = read_window(config), first = config.size_or("max_window_layers", 0, INT32_MAX, 28);
-  return build_llama(config, loader, [=](int64_t layer) { return layer < first ? 0 : window; });
+  return build_llama(config, loader, {.window = [=](int64_t layer) { return layer < first ? 0 : window; }});
 }
 
 }  // namespace

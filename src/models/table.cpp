@@ -2,7 +2,7 @@
 
 #include "models/table.h"
 
-#define PACKHORSE_ARCHITECTURES(X) X(kLlama) X(kMistral) X(kQwen2)
+#define PACKHORSE_ARCHITECTURES(X) X(kLlama) X(kMistral) X(kMixtral) X(kQwen2)
 
 namespace packhorse {
 

@@ -20,6 +20,14 @@ constexpr ModuleName kModules[] = {
     {"model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate"},
     {"model.layers.{}.mlp.up_proj", "blk.{}.ffn_up"},
     {"model.layers.{}.mlp.down_proj", "blk.{}.ffn_down"},
+    {"model.layers.{}.block_sparse_moe.gate", "blk.{}.ffn_gate_inp"},
+    {"model.layers.{}.block_sparse_moe.experts.w1", "blk.{}.ffn_gate_exps"},
+    {"model.layers.{}.block_sparse_moe.experts.w3", "blk.{}.ffn_up_exps"},
+    {"model.layers.{}.block_sparse_moe.experts.w2", "blk.{}.ffn_down_exps"},
+    // Before experts were stacked:
+    {"model.layers.{}.block_sparse_moe.experts.{}.w1", "blk.{}.ffn_gate.{}"},
+    {"model.layers.{}.block_sparse_moe.experts.{}.w3", "blk.{}.ffn_up.{}"},
+    {"model.layers.{}.block_sparse_moe.experts.{}.w2", "blk.{}.ffn_down.{}"},
 };
 constexpr ConfigKey kKeys[] = {
     {"num_hidden_layers", "block_count"},

@@ -13,7 +13,7 @@ namespace packhorse {
 
 class Loader;
 
-/// A module under both names; "{}" stands for the layer.
+/// A module under both names; "{}" stands for the layer, a second one for the expert.
 struct ModuleName {
   std::string_view hf;    // "model.layers.{}.self_attn.q_proj"
   std::string_view gguf;  // "blk.{}.attn_q"

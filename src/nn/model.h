@@ -49,7 +49,7 @@ class PackedWeight;
 struct ModuleRows {
   std::string module;  // Hugging Face name without ".weight"
   int64_t first_row = 0, n_rows = 0;
-  bool is_lookup = false;  // a token reads one row, not all of them
+  double read_share = 1;  // of these rows that a token reads: 0 of a lookup, which takes one; less than 1 of an expert
 };
 /// Called for every module, also for a head that shares the embedding's table.
 using WeightVisitor = std::function<void(const ModuleRows&, const PackedWeight&)>;

@@ -113,6 +113,26 @@ TEST(PlanQuantization, BitsandbytesDirectory) {
   EXPECT_THAT(refused(view, {"", "gguf", nullptr}), HasSubstr("got a bitsandbytes checkpoint"));
 }
 
+TEST(PlanQuantization, NamesThatBelongToSeveralDialects) {
+  const CheckpointView bitblas = directory({{"quant_method", "gptq"}, {"checkpoint_format", "bitblas"}, {"bits", 4}});
+  for (const char* method : {"", "bitblas", "gptq_bitblas", "gptq", "BitBLAS"})
+    EXPECT_EQ(planned(bitblas, {method, "", nullptr}), "bitblas (checkpoint)") << method;
+  EXPECT_EQ(planned(bitblas, {"", "", {{"quant_method", "bitblas"}, {"bits", 4}}}), "bitblas (checkpoint)");
+  EXPECT_EQ(refused(bitblas, {"hqq", "", nullptr}),
+            "quantization 'hqq' does not match the checkpoint, which is quantized with 'bitblas'");
+  for (const char* method : {"aqlm", "squeezellm", "qqq", "fp_quant"}) {
+    EXPECT_EQ(refused(bitblas, {method, "", nullptr}),
+              fmt::format("quantization '{}' is not supported yet (the checkpoint is quantized with 'bitblas'); "
+                          "supported: {}",
+                          method, supported()));
+  }
+  const CheckpointView gptq = directory({{"quant_method", "gptq"}, {"bits", 4}, {"group_size", 32}, {"sym", false}});
+  for (const char* method : {"", "gptq", "bitblas", "gptq_bitblas"})
+    EXPECT_EQ(planned(gptq, {method, "", nullptr}), "gptq (checkpoint)") << method;
+  EXPECT_EQ(refused(gptq, {"torchao", "", nullptr}),
+            "quantization 'torchao' does not match the checkpoint, which is quantized with 'gptq'");
+}
+
 TEST(PlanQuantization, Gguf) {
   const CheckpointView floats = gguf(0), blocks = gguf(2);
   EXPECT_EQ(planned(floats, {}), "none");

@@ -1,99 +1,24 @@
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <numeric>
-#include <random>
-
-#include "formats/format_testing.h"
-#include "models/table.h"
-#include "nn/loader.h"
+#include "models/tiny_decoder.h"
 
 namespace packhorse {
 namespace {
 
-constexpr int64_t kHidden = 32, kHeads = 4, kKvHeads = 2, kHeadDim = 16, kInner = 48, kVocab = 64;
+using testing::worst_difference;
+constexpr auto prompt = testing::random_prompt;
 
 Json config_of(const char* architecture, int64_t layers, const Json& window) {
-  return {{"architectures", {architecture}}, {"hidden_size", kHidden},
-          {"intermediate_size", kInner},     {"num_attention_heads", kHeads},
-          {"num_key_value_heads", kKvHeads}, {"head_dim", kHeadDim},
-          {"num_hidden_layers", layers},     {"vocab_size", kVocab},
-          {"max_position_embeddings", 256},  {"tie_word_embeddings", true},
-          {"sliding_window", window}};
+  Json config = testing::decoder_config(architecture, layers);
+  config["sliding_window"] = window;
+  return config;
 }
 
-/// A tiny checkpoint of random weights, which depend on the number of layers alone.
-CheckpointView checkpoint(const testing::TempDir& dir, const Json& config) {
-  std::mt19937 random(3);
-  std::normal_distribution<float> normal;
-  testing::TensorWriter writer;
-  const auto add = [&](const std::string& name, const std::vector<int64_t>& shape) {
-    std::vector<float> values(static_cast<size_t>(shape[0] * (shape.size() == 2 ? shape[1] : 1)));
-    for (float& v : values) v = normal(random) * 1.5f / std::sqrt(static_cast<float>(shape.back()));
-    writer.add(name, "F32", shape, values);
-  };
-  const auto add_norm = [&](const std::string& name) {
-    writer.add(name, "F32", {kHidden}, std::vector<float>(static_cast<size_t>(kHidden), 1));
-  };
-  add("model.embed_tokens.weight", {kVocab, kHidden});
-  add_norm("model.norm.weight");
-  for (int64_t layer = 0; layer < config.at("num_hidden_layers"); ++layer) {
-    const std::string at = fmt::format("model.layers.{}.", layer);
-    add_norm(at + "input_layernorm.weight");
-    add_norm(at + "post_attention_layernorm.weight");
-    add(at + "self_attn.q_proj.weight", {kHeads * kHeadDim, kHidden});
-    add(at + "self_attn.k_proj.weight", {kKvHeads * kHeadDim, kHidden});
-    add(at + "self_attn.v_proj.weight", {kKvHeads * kHeadDim, kHidden});
-    add(at + "self_attn.o_proj.weight", {kHidden, kHeads * kHeadDim});
-    add(at + "mlp.gate_proj.weight", {kInner, kHidden});
-    add(at + "mlp.up_proj.weight", {kInner, kHidden});
-    add(at + "mlp.down_proj.weight", {kHidden, kInner});
-  }
-  writer.write(dir, config);
-  return open_checkpoint(dir.path().string());
-}
-
-/// Logits of the last token, the tokens fed `chunk` at a time.
 std::vector<float> last_logits(const Json& config, std::span<const int32_t> tokens, int64_t chunk) {
   const testing::TempDir dir;
-  const CheckpointView view = checkpoint(dir, config);
-  const KernelSelector selector;
-  ThreadPool pool(2);
-  const Arch& arch = find_arch(architectures(), view);
-  LoadOptions options;
-  options.fast = false, options.kv_dtype = KvDType::f32;
-  Loader loader(view, arch, selector, pool, options);
-  const std::unique_ptr<Model> model = arch.build(Config::from_hf(view.config), loader);
-  const auto n = static_cast<int64_t>(tokens.size());
-  KvPool kv(model->cache_specs(), n / kKvBlockTokens + 1);
-  std::vector<int32_t> blocks(static_cast<size_t>(kv.n_blocks()));
-  std::iota(blocks.begin(), blocks.end(), 0);
-  Workspace workspace;
-  ForwardCtx ctx{.pool = pool, .workspace = workspace, .kv = kv};
-  std::vector<float> out;
-  for (int64_t begin = 0; begin < n; begin += chunk) {
-    const auto part = tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(std::min(chunk, n - begin)));
-    const auto count = static_cast<int64_t>(part.size());
-    const Batch batch{.tokens = {part.begin(), part.end()},
-                      .spans = {{.first_token = 0, .n_tokens = count, .first_position = begin, .block_table = blocks}},
-                      .logit_rows = {static_cast<int32_t>(count - 1)}};
-    const std::span<float> row = model->forward(batch, ctx).row(0);
-    out.assign(row.begin(), row.end());
-  }
-  return out;
-}
-
-float worst_difference(const std::vector<float>& a, const std::vector<float>& b) {
-  float worst = 0;
-  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::fabs(a[i] - b[i]));
-  return worst;
-}
-
-std::vector<int32_t> prompt(int64_t n) {
-  std::mt19937 random(5);
-  std::vector<int32_t> tokens(static_cast<size_t>(n));
-  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % kVocab);
-  return tokens;
+  const int64_t layers = config.at("num_hidden_layers");
+  const CheckpointView view = testing::write_decoder(dir, config, testing::decoder_tensors(layers));
+  return testing::Decoder(view).last_logits(tokens, chunk);
 }
 
 // Rotary positions are relative, so in one layer the last token's logits with a window of w are those of the last w

@@ -6,7 +6,7 @@ import json
 import pytest
 
 import checkpoint_files
-from conftest import SHARED
+from conftest import SHARED, find_checkpoint
 from packhorse import LLM, ModelError, SamplingParams
 from packhorse import tokenizer as packhorse_tokenizer
 
@@ -76,6 +76,28 @@ def test_in_flight_example(run_python, tmp_path, nf4_directory, weights, name, d
     quantized = tokens_of(tmp_path / "nf4", dtype="bfloat16")
     assert tokens_of_example(run_python, name, tmp_path / "hub") == quantized
     assert tokens_of(tmp_path / "float", dtype="bfloat16") != quantized  # or the comparison would prove nothing
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    ("name", "repo", "checkpoint", "file"),
+    [
+        ("bitblas_prequantized.py", "hxbgsyxh/llama-13b-4bit-g-1-bitblas", "bitblas-int4-gchannel", "model.safetensors"),
+        ("bitblas_gptq.py", "hxbgsyxh/llama-13b-4bit-g-1", "gptq-4bit-gchannel", "gptq_model-4bit--1g.safetensors"),
+    ],
+)
+def test_bitblas_example(run_python, tmp_path, copy_of, name, repo, checkpoint, file, nested):
+    """The settings stand in a side file, as the tools of the time left them."""
+    directory = copy_of(find_checkpoint(checkpoint))
+    config = json.loads((directory / "config.json").read_text())
+    settings = config.pop("quantization_config")
+    (directory / "config.json").write_text(json.dumps(config))
+    side = {"quantization_config": settings} if nested else settings
+    (directory / "quantize_config.json").write_text(json.dumps(side))
+    (directory / "model.safetensors").rename(directory / file)
+    checkpoint_files.add_to_hub(tmp_path / "hub", repo, directory)
+    dtype = "float16" if name == "bitblas_gptq.py" else "bfloat16"
+    assert tokens_of_example(run_python, name, tmp_path / "hub") == tokens_of(directory, dtype=dtype)
 
 
 IMPORTS = """
