@@ -129,7 +129,8 @@ inline constexpr uint32_t element_bytes(Element e) { return e == Element::f32 ? 
 /// Bytes of a row's index bits above the low 8, for 32 columns.
 inline constexpr int high_bytes(const CodeGrid& grid) { return (32 / grid.width * (grid.index_bits - 8) + 7) / 8; }
 
-/// Minifloats by name, for designated initializers: {.element = Element::minifloat, .bits = 8, .mantissa = 3, .bias = 7}.
+/// Minifloats by name, for designated initializers: {.element = Element::minifloat, .bits = 8, .mantissa = 3, .bias =
+/// 7}.
 inline constexpr Encoding kE4M3{.element = Element::minifloat, .bits = 8, .mantissa = 3, .bias = 7};
 inline constexpr Encoding kE5M2{.element = Element::minifloat, .bits = 8, .mantissa = 2, .bias = 15};
 inline constexpr Encoding kE2M3{.element = Element::minifloat, .bits = 6, .mantissa = 3, .bias = 1};

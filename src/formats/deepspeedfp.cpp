@@ -1,5 +1,5 @@
-// DeepSpeed's FP quantizer (op fp_quantizer): nothing on disk but settings; plain weights become floats of 4, 6, 8 or 12
-// bits while they load. Groups of `group_size` elements of the flattened matrix, a float32 scale each:
+// DeepSpeed's FP quantizer (op fp_quantizer): nothing on disk but settings; plain weights become floats of 4, 6, 8 or
+// 12 bits while they load. Groups of `group_size` elements of the flattened matrix, a float32 scale each:
 //
 //   bits  exponent  mantissa  bias  largest code stands for
 //     4       2        1        1      6

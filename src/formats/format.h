@@ -33,11 +33,12 @@ struct QuantizationRequest {
 enum class Origin : uint8_t {
   other,
   float_weights,  // the dialect's container around plain weights: any method may still quantize them
-  to_quantize,  // plain weights, and settings of the dialect by which they are to be quantized while they load
+  to_quantize,    // plain weights, and settings of the dialect by which they are to be quantized while they load
   quantized,
 };
 
-/// One dialect. A method that is nothing on disk has no `claims` and no `plan`. Rows are constexpr; null function pointers mean "cannot". Plans keep pointers into the view.
+/// One dialect. A method that is nothing on disk has no `claims` and no `plan`. Rows are constexpr; null function
+/// pointers mean "cannot". Plans keep pointers into the view.
 struct Format {
   std::string_view name;
   std::span<const std::string_view> aliases = {};

@@ -1,6 +1,6 @@
 // Weights of GGUF files: rows of ggml blocks that lie one after another, nothing between them (gguf_blocks.cpp and
-// gguf_codebooks.cpp draw the blocks). NVFP4 alone has something beside them: <module>.scale, F32, a factor of the whole
-// weight.
+// gguf_codebooks.cpp draw the blocks). NVFP4 alone has something beside them: <module>.scale, F32, a factor of the
+// whole weight.
 
 #include <algorithm>
 

@@ -13,10 +13,10 @@
 //
 // d, m, dmin are f16. All unpacking goes eight codes at a time in 64-bit words, which compilers handle well everywhere.
 
+#include "formats/gguf_blocks.h"
+
 #include <bit>
 #include <cstring>
-
-#include "formats/gguf_blocks.h"
 
 namespace packhorse {
 namespace {

@@ -40,8 +40,8 @@ constexpr GgufBlock gguf_block(DType type) {
     constexpr Encoding e = Block::kEncoding;
     constexpr int kGroups = kSize / static_cast<int>(e.grouping.size);
     const int64_t bytes = code_bytes(e, kSize);
-    GgufTarget out{rows.codes.data() + r * code_bytes(e, rows.k), rows.scale.data() + r * rows.n_groups, nullptr, nullptr,
-                   nullptr};
+    GgufTarget out{rows.codes.data() + r * code_bytes(e, rows.k), rows.scale.data() + r * rows.n_groups, nullptr,
+                   nullptr, nullptr};
     if constexpr (e.min != ScaleType::none) out.min = rows.min.data() + r * rows.n_groups;
     if constexpr (e.super_size != 0) out.super_scale = rows.super_scale.data() + r * rows.n_supers;
     if constexpr (e.super_size != 0 && e.min != ScaleType::none)

@@ -31,9 +31,7 @@ uint16_t load_u16(const uint8_t* p) { return static_cast<uint16_t>(p[0] | p[1] <
 uint32_t load_u32(const uint8_t* p) { return load_u16(p) | static_cast<uint32_t>(load_u16(p + 2)) << 16; }
 
 /// Eight signs of the seven that are stored.
-uint8_t even_signs(uint32_t seven) {
-  return static_cast<uint8_t>(seven | (std::popcount(seven) % 2 ? 0x80 : 0));
-}
+uint8_t even_signs(uint32_t seven) { return static_cast<uint8_t>(seven | (std::popcount(seven) % 2 ? 0x80 : 0)); }
 
 void put_entry(uint8_t*& codes, int index, uint8_t signs) {
   *codes++ = static_cast<uint8_t>(index);

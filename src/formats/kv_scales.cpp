@@ -20,9 +20,9 @@ constexpr std::string_view kNames[] = {
 };
 constexpr std::string_view kBoth = "kv_scale";
 // Scales of queries and probabilities, which stay floats here, and zero points, which are zero.
-constexpr std::string_view kUnused[] = {"q_scale",     "q_proj.q_scale",    "q_proj.output_scale", "prob_scale",
-                                        "q.scale",     "prob_output_scale", "q_zero_point",        "k_zero_point",
-                                        "v_zero_point"};
+constexpr std::string_view kUnused[] = {"q_scale",      "q_proj.q_scale", "q_proj.output_scale",
+                                        "prob_scale",   "q.scale",        "prob_output_scale",
+                                        "q_zero_point", "k_zero_point",   "v_zero_point"};
 
 std::string filled(std::string_view name, char letter) {
   std::string out(name);

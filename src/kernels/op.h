@@ -6,6 +6,8 @@
 //   exact  y[n] = sum over k, ascending, of fma(w[n,k], x[k], y), w dequantized to float32
 //   bf16   the same of bfloat16 weights and x rounded to bfloat16, but of each pair of columns the odd one first
 //          (what vdpbf16ps does; it also takes subnormal numbers for zero, which ref/ does not)
+//          Minifloats with scales are multiplied without them in slices of at most kScaledSlice columns that end with
+//          their groups; y = fma(sum of a slice, scale, y)
 //   int8   activations are quantized per 32 elements (ActBlock); per block the integer dot is exact, and the blocks are
 //          accumulated in ascending order by fma(float(dot), scale_w * scale_x, y), then fma(min, sum_x, y)
 // so a result depends neither on batch size, nor on thread count, nor on the rows chosen for prefill and decode.
@@ -20,6 +22,7 @@ namespace packhorse {
 struct RowBlock;
 
 inline constexpr int64_t kBlockK = 32;  // K is padded to a multiple of this
+inline constexpr int64_t kScaledSlice = 256;
 
 enum class Op : uint8_t { matmul, round_act, quantize_act, rms_norm, silu_mul, attention };
 
@@ -101,8 +104,9 @@ struct QuantizeActArgs {
   float outlier_threshold = 0;
 };
 
-/// What a format does to a layer's input: y = (x * scale)[order], then each number rounded to what the scheme's codes can
-/// say. The product of x and scale, the quotient by a scale of the scheme, and the product with it are rounded once each.
+/// What a format does to a layer's input: y = (x * scale)[order], then each number rounded to what the scheme's codes
+/// can say. The product of x and scale, the quotient by a scale of the scheme, and the product with it are rounded once
+/// each.
 struct RoundActArgs {
   const float* x = nullptr;        // [M, k]
   float* y = nullptr;              // [M, k], not x
@@ -144,7 +148,7 @@ struct AttentionArgs {
   KvDType dtype = KvDType::f32;
   const float* key_scale = nullptr;    // [n_kv_heads] or null: what a stored key of 1 stands for
   const float* value_scale = nullptr;  // [n_kv_heads] or null
-  float* scratch = nullptr;  // attention_scratch_floats() for the calling task
+  float* scratch = nullptr;            // attention_scratch_floats() for the calling task
 };
 
 /// A query tile covers this many tokens; work items of attention are (tile, kv head).
@@ -164,6 +168,16 @@ struct Problem {
   int64_t head_dim = 0;  // attention
 };
 
+/// Elements per scale within a row, as codec's group_along_row, which is not callable from here.
+inline constexpr int64_t group_of(const Problem& p) {
+  if (p.weight.grouping.kind == GroupKind::row) return p.k;
+  int64_t a = p.weight.grouping.size, b = p.weight.grouping.kind == GroupKind::flat ? p.k : 0;
+  while (b) {
+    const int64_t r = a % b;
+    a = b, b = r;
+  }
+  return a;
+}
 /// Bytes that `rows_per_unit` consecutive rows take when packed.
 struct UnitLayout {
   int64_t rows_per_unit = 0;

@@ -34,7 +34,7 @@ class Linear {
   std::vector<LinearPart> parts_;
   std::vector<InputRule> rules_;  // distinct ones
   std::vector<size_t> rule_of_;   // of each part
-  std::vector<float> bias_;  // [n] or empty
+  std::vector<float> bias_;       // [n] or empty
   CommonKernels kernels_;
   int64_t n_ = 0, k_ = 0;
 };

@@ -143,7 +143,8 @@ TEST(Bitsandbytes, Int8RowsAndThreshold) {
   const testing::TempDir dir;
   const CheckpointView view = tensors.open(dir, {{"quant_method", "bitsandbytes"}, {"llm_int8_threshold", 4.5}});
   const WeightPlan plan = plan_weight(view, module_of("p", 2, 3), {}, true);
-  EXPECT_EQ(plan.encoding.act, (ActScheme{.code = ActScheme::Code::llm_int8, .product = kInt8Product, .outlier_threshold = 4.5f}));
+  EXPECT_EQ(plan.encoding.act,
+            (ActScheme{.code = ActScheme::Code::llm_int8, .product = kInt8Product, .outlier_threshold = 4.5f}));
   EXPECT_EQ(testing::decoded_rows(plan, 1, 1),
             (std::vector<float>{127.0f * 3 * kInt8Factor, -3 * kInt8Factor, -128.0f * 3 * kInt8Factor}));
 

@@ -7,8 +7,8 @@
 namespace packhorse {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::failure_of;
+using ::testing::HasSubstr;
 using testing::module_of;
 
 class DeepSpeedFp : public ::testing::TestWithParam<int> {};
@@ -39,11 +39,22 @@ TEST(DeepSpeedFpSettings, come_from_the_user_as_well) {
   const CheckpointView view = tensors.open(dir);
   const auto plan = [&](Json config) { return plan_quantization(view, {"deepspeedfp", "auto", std::move(config)}); };
   EXPECT_EQ(plan({{"bits", 6}}).description, "deepspeedfp (in flight: 6 bits, group_size 512)");
-  EXPECT_THAT(failure_of(ErrorKind::usage, [&] { plan(nullptr); }), HasSubstr("bits: expected 4, 6, 8 or 12 (got nothing)"));
-  EXPECT_THAT(failure_of(ErrorKind::usage, [&] { plan({{"bits", 5}}); }), HasSubstr("bits: expected 4, 6, 8 or 12 (got 5)"));
-  EXPECT_THAT(failure_of(ErrorKind::usage, [&] { plan({{"bits", 6}, {"group_size", 0}}); }),
+  EXPECT_THAT(failure_of(ErrorKind::usage, [&] { plan(nullptr); }),
+              HasSubstr("bits: expected 4, 6, 8 or 12 (got nothing)"));
+  EXPECT_THAT(failure_of(ErrorKind::usage,
+                         [&] {
+                           plan({{"bits", 5}});
+                         }),
+              HasSubstr("bits: expected 4, 6, 8 or 12 (got 5)"));
+  EXPECT_THAT(failure_of(ErrorKind::usage,
+                         [&] {
+                           plan({{"bits", 6}, {"group_size", 0}});
+                         }),
               HasSubstr("group_size: not a whole number in 1..16777216 (got 0)"));
-  EXPECT_THAT(failure_of(ErrorKind::usage, [&] { plan({{"bits", 6}, {"desc_act", true}}); }),
+  EXPECT_THAT(failure_of(ErrorKind::usage,
+                         [&] {
+                           plan({{"bits", 6}, {"desc_act", true}});
+                         }),
               HasSubstr("deepspeedfp has no setting 'desc_act'"));
 }
 
@@ -54,7 +65,10 @@ TEST(DeepSpeedFpSettings, of_the_checkpoint_are_checked_too) {
   const CheckpointView view = tensors.open(dir, {{"quant_method", "deepspeedfp"}, {"bits", 7}});
   EXPECT_THAT(failure_of(ErrorKind::model, [&] { plan_quantization(view, {}); }),
               HasSubstr("quantization_config: bits: expected 4, 6, 8 or 12 (got 7)"));
-  EXPECT_THAT(failure_of(ErrorKind::usage, [&] { plan_quantization(view, {"gptq", "auto", nullptr}); }),
+  EXPECT_THAT(failure_of(ErrorKind::usage,
+                         [&] {
+                           plan_quantization(view, {"gptq", "auto", nullptr});
+                         }),
               HasSubstr("'gptq' does not match the checkpoint, which is quantized with 'deepspeedfp'"));
 }
 

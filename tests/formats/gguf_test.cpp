@@ -63,11 +63,10 @@ TEST_P(GgufFixture, RowsEqualTheReference) {
 INSTANTIATE_TEST_SUITE_P(Types, GgufFixture,
                          ::testing::Values("gguf-f16", "gguf-bf16", "gguf-q4_0", "gguf-q4_1", "gguf-q5_0", "gguf-q5_1",
                                            "gguf-q8_0", "gguf-q2_k", "gguf-q3_k", "gguf-q4_k", "gguf-q5_k", "gguf-q6_k",
-                                           "gguf-q4_k_m-mix", "gguf-q3_k_m-qwen2", "gguf-q8_0-qwen2",
-                                           "gguf-q5_k-split", "gguf-iq1_m", "gguf-iq1_s", "gguf-iq2_s", "gguf-iq2_xs",
-                                           "gguf-iq2_xxs", "gguf-iq3_s", "gguf-iq3_xxs", "gguf-iq4_nl", "gguf-iq4_xs",
-                                           "gguf-mxfp4", "gguf-nvfp4", "gguf-q1_0", "gguf-q2_0", "gguf-tq1_0",
-                                           "gguf-tq2_0"));
+                                           "gguf-q4_k_m-mix", "gguf-q3_k_m-qwen2", "gguf-q8_0-qwen2", "gguf-q5_k-split",
+                                           "gguf-iq1_m", "gguf-iq1_s", "gguf-iq2_s", "gguf-iq2_xs", "gguf-iq2_xxs",
+                                           "gguf-iq3_s", "gguf-iq3_xxs", "gguf-iq4_nl", "gguf-iq4_xs", "gguf-mxfp4",
+                                           "gguf-nvfp4", "gguf-q1_0", "gguf-q2_0", "gguf-tq1_0", "gguf-tq2_0"));
 
 /// A file with one tensor of [n, k]; its data are the writer's filler. The view's descriptor outlives the folder.
 CheckpointView write_gguf(uint32_t type, uint64_t n, uint64_t k, uint64_t n_bytes) {
@@ -93,7 +92,8 @@ TEST(Gguf, ShapeMustBeTheModels) {
   EXPECT_THAT(message, HasSubstr("[64, 6]"));
 }
 
-/// Values of a file with one row of this type; `scale`, where it is given, stands beside it as the module's second scale.
+/// Values of a file with one row of this type; `scale`, where it is given, stands beside it as the module's second
+/// scale.
 std::vector<float> row_of(uint32_t type, uint64_t k, const std::string& block, const std::vector<float>& scale = {},
                           uint32_t version = 3, uint32_t alignment = 0) {
   const testing::TempDir dir;
@@ -131,9 +131,10 @@ TEST(Gguf, OlderVersionAndOtherAlignment) {
 
 TEST(Gguf, Nvfp4ScalesWithoutSignAndTheSecondScale) {
   std::string block("\x00\x7f\xb8\x01", 4);  // 0, 0, 1 (the sign counts for nothing), 2^-9
-  block += std::string(32, '\x72');             // 1 in the low halves, 6 in the high ones
+  block += std::string(32, '\x72');          // 1 in the low halves, 6 in the high ones
   for (const float second : {1.0f, 0.25f}) {
-    const std::vector<float> row = row_of(kNvfp4, 64, block, second == 1.0f ? std::vector<float>{} : std::vector{second});
+    const std::vector<float> row =
+        row_of(kNvfp4, 64, block, second == 1.0f ? std::vector<float>{} : std::vector{second});
     for (size_t i = 0; i < 64; ++i) {
       const float value = i % 16 < 8 ? 1.0f : 6.0f, scale = i < 32 ? 0.0f : i < 48 ? 1.0f : 0x1p-9f;
       EXPECT_EQ(row[i], value * scale * second) << i;

@@ -46,9 +46,10 @@ TEST(KvScales, one_serves_both_and_heads_may_differ) {
   EXPECT_EQ(read_kv_scales(view, "a.self_attn", 2)->v, (std::vector<float>{0.5f, 2}));
   EXPECT_EQ(read_kv_scales(view, "b.self_attn", 1)->k, (std::vector<float>{4}));
   EXPECT_FALSE(read_kv_scales(view, "c.self_attn", 2));
-  EXPECT_NE(failure_of(ErrorKind::model, [&] { read_kv_scales(view, "a.self_attn", 3); })
-                .find("tensor 'a.self_attn.k_scale': expected one scale, or one per KV head (got [2, 1, 1], KV heads 3)"),
-            std::string::npos);
+  EXPECT_NE(
+      failure_of(ErrorKind::model, [&] { read_kv_scales(view, "a.self_attn", 3); })
+          .find("tensor 'a.self_attn.k_scale': expected one scale, or one per KV head (got [2, 1, 1], KV heads 3)"),
+      std::string::npos);
 }
 
 TEST(KvScales, weights_and_queries_are_none) {

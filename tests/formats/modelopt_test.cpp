@@ -162,13 +162,13 @@ TEST(Modelopt, MixedPrecisionByModuleOrParent) {
   add_nvfp4(tensors, "b.up", std::vector<uint8_t>(6, 0x38));
   add_fp8(tensors, "b.down");
   const Json layers = {{"a.q_proj", {{"quant_algo", "FP8"}}},
-                       {"a.experts", {{"quant_algo", "NVFP4"}, {"group_size", 16}}},
+                       {"a.experts", {{"quant_algo", "W4A16_NVFP4"}, {"group_size", 16}}},
                        {"b.up", {{"quant_algo", "W4A16_NVFP4"}}}};
   Json config = config_of("MIXED_PRECISION");
   config["quantized_layers"] = layers;
   CheckpointView view;
   EXPECT_EQ(planned(tensors, config, "a.q_proj", 2, 32, view).encoding.act.scale, ActScheme::Scale::fixed);
-  EXPECT_EQ(planned(tensors, config, "a.experts.0.up", 2, 48, view).encoding.act.scale, ActScheme::Scale::nvfp4);
+  EXPECT_EQ(planned(tensors, config, "a.experts.0.up", 2, 48, view).encoding.act, ActScheme{});
   EXPECT_EQ(planned(tensors, config, "b.up", 2, 48, view).encoding.act, ActScheme{});
   EXPECT_EQ(planned(tensors, config, "b.down", 2, 32, view).encoding.act.scale, ActScheme::Scale::fixed)
       << "in no list: by its tensors";

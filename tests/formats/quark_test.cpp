@@ -136,6 +136,19 @@ TEST(Quark, Int4WordOfEightRows) {
             (std::vector<float>{0, 1, 2, 3, 4, 5, 6, 7}));
 }
 
+TEST(Quark, Int4ExpertsOfAStackedTensor) {
+  TensorWriter tensors;
+  tensors.add("p.weight", "I32", {2, 1, 1}, std::vector<uint32_t>{0, 0x75316420});
+  tensors.add("p.weight_scale", "F32", {2, 1, 8}, std::vector<float>(16, 2));
+  const testing::TempDir dir;
+  const CheckpointView view =
+      tensors.open(dir, config_of({{"dtype", "int4"}, {"qscheme", "per_channel"}, {"symmetric", true}}));
+  Module module = module_of("p", 8, 1);
+  module.expert = 1, module.n_experts = 2;
+  EXPECT_EQ(testing::decoded_rows(plan_weight(view, module, {}, true), 0, 8),
+            (std::vector<float>{0, 2, 4, 6, 8, 10, 12, 14}));
+}
+
 TEST(Quark, fault_052_int4_shapes) {
   CheckpointView view;
   Int4 weight{16, 96, 32, true, true, false};

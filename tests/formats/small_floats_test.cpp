@@ -103,6 +103,17 @@ TEST(IncFp8, ColumnsOfTheFileAreRows) {
               HasSubstr("quantization_config.fp8_config: 'e5m2' is not supported, only E4M3"));
 }
 
+TEST(IncFp8, ExpertsOfAStackedTensor) {
+  TensorWriter tensors;
+  tensors.add("p.weight", "F8_E4M3", {2, 1, 2}, std::vector<uint8_t>{0x38, 0x40, 0x44, 0x48});
+  tensors.add("p.dequant_weights.scale", "F32", {2}, std::vector<float>{1, 2});
+  const testing::TempDir dir;
+  const CheckpointView view = tensors.open(dir, {{"fp8_config", "E4M3"}});
+  Module module = module_of("p", 2, 1);
+  module.expert = 1, module.n_experts = 2;
+  EXPECT_EQ(testing::decoded_rows(plan_weight(view, module, {}, true), 0, 2), (std::vector<float>{6, 8}));
+}
+
 TEST(Mx, ScalesAtTheirExtremes) {
   TensorWriter tensors;
   tensors.add("p.weight", "U8", {1, 48}, std::vector<uint8_t>(48, 0x72));

@@ -109,7 +109,7 @@ TEST_P(Set, rounds_activations_as_ref) {
   const int64_t m = 3, k = 205;  // no multiple of any group
   std::vector<float> x = normal(static_cast<size_t>(m * k), 7, 3);
   std::fill_n(x.begin() + 32, 32, 0.0f);
-  std::fill_n(x.begin() + k, k, 0.0f);  // a token of zeros
+  std::fill_n(x.begin() + k, k, 0.0f);                                                              // a token of zeros
   for (int i = 0; i < 64; ++i) x[static_cast<size_t>(2 * k + i)] = static_cast<float>(i - 20) / 8;  // ties
   const std::vector<float> scale = normal(static_cast<size_t>(k), 8);
   std::vector<int32_t> order(static_cast<size_t>(k));
@@ -300,9 +300,8 @@ std::vector<float> attend(const Kernel& kernel, const Cache& cache, const Shape&
 }
 
 TEST_P(Set, attention_matches_ref_and_itself_in_any_chunks) {
-  for (const Shape& s :
-       {Shape{9, 3, 64, 0}, Shape{3, 3, 16, 0}, Shape{8, 1, 128, 0}, Shape{2, 1, 80, 0},
-        Shape{2, 2, 96, 0}, Shape{4, 2, 256, 40}, Shape{6, 2, 32, 20}}) {
+  for (const Shape& s : {Shape{9, 3, 64, 0}, Shape{3, 3, 16, 0}, Shape{8, 1, 128, 0}, Shape{2, 1, 80, 0},
+                         Shape{2, 2, 96, 0}, Shape{4, 2, 256, 40}, Shape{6, 2, 32, 20}}) {
     for (const KvDType type : {KvDType::f32, KvDType::f16, KvDType::bf16, KvDType::fp8_e4m3}) {
       for (const int64_t n_positions : {1, 17, 150}) {
         const Cache cache(n_positions, s.kv_heads, s.head_dim, type);

@@ -54,7 +54,8 @@ TEST_P(ActSchemes, give_the_codes_and_scales_of_the_golden) {
   const std::string name = GetParam().name;
   const std::vector<float> x = golden.get<float>("x"), codes = golden.get<float>(name + ".codes"),
                            scales = golden.get<float>(name + ".scales"), zeros = golden.get<float>(name + ".zeros");
-  const auto rows = static_cast<int64_t>(golden.info("x").shape[0]), k = static_cast<int64_t>(golden.info("x").shape[1]);
+  const auto rows = static_cast<int64_t>(golden.info("x").shape[0]),
+             k = static_cast<int64_t>(golden.info("x").shape[1]);
   const auto n_groups = static_cast<int64_t>(golden.info(name + ".scales").shape[1]);
   const int64_t group = GetParam().act.group ? GetParam().act.group : k;
   ASSERT_EQ(n_groups, (k + group - 1) / group);

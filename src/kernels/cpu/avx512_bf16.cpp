@@ -1,6 +1,8 @@
 // Rows for AVX-512 with BF16 (Cooper Lake, Sapphire Rapids, Zen 4 and later): bfloat16 weights times activations
-// rounded to bfloat16, two columns an instruction. Everything else is served by the sets below.
+// rounded to bfloat16, two columns an instruction; small floats are widened for it. Everything else is served by the
+// sets below.
 
+#include "kernels/cpu/bf16_minifloat.h"
 #include "kernels/cpu/cpu_features.h"
 #include "kernels/cpu/matmul_body.h"
 #include "kernels/cpu/panel.h"
@@ -8,17 +10,6 @@
 
 namespace packhorse {
 namespace {
-
-/// acc + odd column * odd column, then + even * even, each a fused multiply-add.
-__m512 dot2(__m512 acc, __m512i w, __m512i x) {
-  return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(x));
-}
-
-__m512i broadcast_pair(const uint16_t* p) {
-  int32_t pair;
-  __builtin_memcpy(&pair, p, 4);
-  return _mm512_set1_epi32(pair);
-}
 
 /// P panels beside each other: with few tokens, their sums are what keeps the multipliers busy.
 template <int T, int P>
@@ -80,11 +71,29 @@ const char* why_not(const Problem& p) {
   return p.weight.element == Element::bf16 ? nullptr : "weights that are not bfloat16";
 }
 
+const char* why_not_minifloat(const Problem& p) {
+  const Encoding& e = p.weight;
+  if (!p.fast) return "float activations are asked for";
+  if (e.element != Element::minifloat || e.bits > 8) return "weights that are no floats of at most 8 bits";
+  if (e.super_size != 0) return "another number of scale levels";
+  if (e.min != ScaleType::none || e.zero != ScaleType::none) return "zero points";
+  const int64_t group = group_of(p);
+  return group % kBlockK == 0 || group >= p.k ? nullptr : "groups that are not whole blocks of 32";
+}
+
 constexpr Kernel kRows[] = {{.op = Op::matmul,
                              .name = "bf16",
                              .cost = 10,
                              .why_not = why_not,
                              .run = {.matmul = matmul_bf16},
+                             .act = ActForm::bf16,
+                             .layout = panel_layout,
+                             .pack = pack_panel},
+                            {.op = Op::matmul,
+                             .name = "bf16.minifloat",
+                             .cost = 10,
+                             .why_not = why_not_minifloat,
+                             .run = {.matmul = matmul_minifloat},
                              .act = ActForm::bf16,
                              .layout = panel_layout,
                              .pack = pack_panel}};

@@ -246,8 +246,9 @@ void unpack_grid(const CodeGrid& grid, const uint8_t* p, int half, typename S::I
   using I = typename S::I;
   const int lane = half * S::kLanes, entries = kBlockK / grid.width, n_high = high_bytes(grid);
   const uint8_t* after = p + 16 * entries;
-  const I high = n_high == 1 ? S::load_u8_i32(after + lane) : n_high == 2 ? S::load_u16_i32(after + lane * 2)
-                                                                         : S::set1_i32(0);
+  const I high = n_high == 1   ? S::load_u8_i32(after + lane)
+                 : n_high == 2 ? S::load_u16_i32(after + lane * 2)
+                               : S::set1_i32(0);
   const int extra = grid.index_bits - 8, mask = (1 << extra) - 1;
   for (int i = 0; i < entries; ++i) {
     const I low = S::byte(S::load_codes(p + i / 4 * 64 + lane * 4), i % 4);

@@ -172,8 +172,10 @@ UnitLayout panel_layout(const Encoding& e, int64_t k) {
   const int64_t blocks = (k + kBlockK - 1) / kBlockK;
   const int64_t group = group_along_row(e.grouping, k);
   UnitLayout layout{.rows_per_unit = kPanelRows};
-  if (e.element == Element::grid) layout.code_bytes = blocks * grid_block_bytes(*e.grid);
-  else layout.code_bytes = blocks * (is_float(e.element) ? kBlockK * kPanelRows * element_bytes(e.element) : 64 * e.bits);
+  if (e.element == Element::grid)
+    layout.code_bytes = blocks * grid_block_bytes(*e.grid);
+  else
+    layout.code_bytes = blocks * (is_float(e.element) ? kBlockK * kPanelRows * element_bytes(e.element) : 64 * e.bits);
   if (group) layout.scale_bytes = (k + group - 1) / group * kPanelRows * pair_bytes(e);
   if (e.super_size) layout.scale_bytes += k / e.super_size * kPanelRows * (e.min == ScaleType::none ? 2 : 4);
   if (e.outer != Outer::none) layout.scale_bytes += kPanelRows * 4;

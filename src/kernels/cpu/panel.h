@@ -8,9 +8,9 @@
 //   nibbles plane of 2 bits (b = 2, 3, 6, 7)    2 vectors; vector v holds column vectors v, v+2, v+4, v+6 from the low
 //   bits up plane of 1 bit (b = 1, 3, 5, 7)     1 vector; bit j belongs to column vector j
 // Codes of 12 bits: a block of their low 8 bits, then one of their high 4.
-// Codes of grids: [ceil(entries / 4)][16 rows][4] low bytes of the indices, [16 rows] higher bits of all entries from the
-// low bits up (0, 1 or 2 bytes), [8] words of 64 signs: bit 4 row + c of word j belongs to column 4j + c.
-// Float elements: f32 and f16 [32 columns][16 rows], bf16 [16 column pairs][16 rows][2 columns].
+// Codes of grids: [ceil(entries / 4)][16 rows][4] low bytes of the indices, [16 rows] higher bits of all entries from
+// the low bits up (0, 1 or 2 bytes), [8] words of 64 signs: bit 4 row + c of word j belongs to column 4j + c. Float
+// elements: f32 and f16 [32 columns][16 rows], bf16 [16 column pairs][16 rows][2 columns].
 //
 // Scales of a panel: [16 outer scales] where the encoding has them; then, one level: per group [16 scales][16 mins]
 // [16 zero points]; two levels: per super block [16 f16

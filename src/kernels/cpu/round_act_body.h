@@ -138,9 +138,8 @@ void round_row(const RoundActArgs& a, float* y) {
   const int64_t group = a.scheme.group ? a.scheme.group : a.k;
   for (int64_t k = 0; k < a.k; k += group) {
     const int64_t n = a.k - k < group ? a.k - k : group;
-    const ActScale s = a.scheme.scale == ActScheme::Scale::fixed
-                           ? ActScale{a.act_scale, static_cast<float>(a.act_zero)}
-                           : dynamic_scale<S>(a, y + k, n);
+    const ActScale s = a.scheme.scale == ActScheme::Scale::fixed ? ActScale{a.act_scale, static_cast<float>(a.act_zero)}
+                                                                 : dynamic_scale<S>(a, y + k, n);
     const typename S::F scale = S::set1(s.scale);
     if (s.scale == 0) {
       __builtin_memset(y + k, 0, static_cast<uint64_t>(n) * 4);

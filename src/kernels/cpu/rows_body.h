@@ -31,16 +31,6 @@ const char* why_not_shape(const Problem& p) {
   return nullptr;
 }
 
-/// Elements per scale within a row, as codec's group_along_row, which is not callable from here.
-constexpr int64_t group_of(const Problem& p) {
-  if (p.weight.grouping.kind == GroupKind::row) return p.k;
-  int64_t a = p.weight.grouping.size, b = p.weight.grouping.kind == GroupKind::flat ? p.k : 0;
-  while (b) {
-    const int64_t r = a % b;
-    a = b, b = r;
-  }
-  return a;
-}
 constexpr bool whole_blocks(const Problem& p) { return group_of(p) % kBlockK == 0 || group_of(p) >= p.k; }
 
 constexpr bool is_one_level_scale(ScaleType type) {

@@ -115,12 +115,25 @@ void matmul_exact(const MatmulArgs& a, int64_t begin, int64_t end) noexcept {
 }
 
 void matmul_bf16(const MatmulArgs& a, int64_t begin, int64_t end) noexcept {
+  const bool scaled = !is_float(a.weight.encoding.element);
+  const int64_t k_end = a.weight.k, group = scaled ? std::min(a.weight.group_k, k_end) : k_end;
   for_outputs(a, begin, end, [&](const Row& row, int64_t m) {
-    const auto product = [&](int64_t k, float y) {
-      return k < a.weight.k ? std::fma(row.value(k), bf16_to_f32(a.x.bf16[m * a.x.stride + k]), y) : y;
+    const auto product = [&](int64_t k, float sum) {
+      const float w = k >= k_end ? 0.0f : scaled ? row.code_value(k) : row.value(k);
+      return k < k_end ? std::fma(w, bf16_to_f32(a.x.bf16[m * a.x.stride + k]), sum) : sum;
     };
+    const auto dot = [&](int64_t from, int64_t to) {
+      float sum = 0;
+      for (int64_t k = from; k < to; k += 2) sum = product(k, product(k + 1, sum));
+      return sum;
+    };
+    if (!scaled) return dot(0, k_end);
     float y = 0;
-    for (int64_t k = 0; k < a.weight.k; k += 2) y = product(k, product(k + 1, y));
+    for (int64_t first = 0; first < k_end; first += group) {
+      const int64_t group_end = std::min(first + group, k_end);
+      for (int64_t k = first; k < group_end; k += kScaledSlice)
+        y = std::fma(dot(k, std::min(k + kScaledSlice, group_end)), row.whole_scale(first), y);
+    }
     return y;
   });
 }
@@ -362,8 +375,8 @@ void attend(const AttentionArgs& a, int64_t token, int64_t head) {
     }
   }
   for (int64_t d = 0; d < a.head_dim; ++d) {
-    a.out[token * a.out_stride + head * a.head_dim + d] = static_cast<float>(
-        out[static_cast<size_t>(d)] / total * (a.value_scale ? a.value_scale[kv_head] : 1));
+    a.out[token * a.out_stride + head * a.head_dim + d] =
+        static_cast<float>(out[static_cast<size_t>(d)] / total * (a.value_scale ? a.value_scale[kv_head] : 1));
   }
 }
 
@@ -388,11 +401,15 @@ const char* why_not_int8(const Problem& p) {
 }
 const char* why_not_bf16(const Problem& p) {
   if (!p.fast) return "float activations are asked for";
-  return p.weight.element == Element::bf16 ? nullptr : "weights that are not bfloat16";
+  const Encoding& e = p.weight;
+  const bool scaled = e.element == Element::minifloat && e.bits <= 8 && e.min == ScaleType::none &&
+                      e.zero == ScaleType::none && e.super_size == 0;
+  return scaled || e.element == Element::bf16 ? nullptr : "weights that are no bfloat16 and no small floats";
 }
 const char* why_not_int8_token(const Problem& p) {
   if (!p.fast) return "float activations are asked for";
-  return p.weight.act.code == ActScheme::Code::llm_int8 ? nullptr : "the format does not quantize activations per token";
+  return p.weight.act.code == ActScheme::Code::llm_int8 ? nullptr
+                                                        : "the format does not quantize activations per token";
 }
 const char* always(const Problem&) { return nullptr; }
 
