@@ -318,6 +318,17 @@ constexpr auto make_shifted() {
   return shifted;
 }
 
+/// The two planes of entries of `HalfBits` bits in each half.
+template <int HalfBits, size_t N>
+constexpr auto split(const uint16_t (&packed)[N]) {
+  std::array<uint8_t, 2 * N> planes{};
+  for (size_t i = 0; i < N; ++i) {
+    planes[i] = static_cast<uint8_t>(packed[i] & ((1 << HalfBits) - 1));
+    planes[N + i] = static_cast<uint8_t>(packed[i] >> HalfBits);
+  }
+  return planes;
+}
+
 constexpr int8_t kIq2Levels[] = {8, 25, 43};
 constexpr int8_t kIq3XxsLevels[] = {4, 12, 20, 28, 36, 44, 52, 62};
 constexpr int8_t kIq3SLevels[] = {1, 3, 5, 7, 9, 11, 13, 15};
@@ -330,13 +341,22 @@ alignas(64) constexpr auto kIq3XxsValues = expand<4, 3>(kPackedIq3Xxs, kIq3XxsLe
 alignas(64) constexpr auto kIq3SValues = expand<4, 3>(kPackedIq3S, kIq3SLevels);
 alignas(64) constexpr auto kIq1Values = make_shifted();
 
+alignas(64) constexpr auto kIq2XxsPlanes = split<8>(kPackedIq2Xxs);
+alignas(64) constexpr auto kIq2XsPlanes = split<8>(kPackedIq2Xs);
+alignas(64) constexpr auto kIq2SPlanes = split<8>(kPackedIq2S);
+alignas(64) constexpr auto kIq3XxsPlanes = split<6>(kPackedIq3Xxs);
+alignas(64) constexpr auto kIq3SPlanes = split<6>(kPackedIq3S);
+alignas(64) constexpr auto kIq1Planes = split<8>(kPackedIq1);
+
 }  // namespace
 
-constinit const CodeGrid kIq2Xxs{"iq2_xxs", kIq2XxsValues.data(), 8, 8, true};
-constinit const CodeGrid kIq2Xs{"iq2_xs", kIq2XsValues.data(), 8, 9, true};
-constinit const CodeGrid kIq2S{"iq2_s", kIq2SValues.data(), 8, 10, true};
-constinit const CodeGrid kIq3Xxs{"iq3_xxs", kIq3XxsValues.data(), 4, 8, true};
-constinit const CodeGrid kIq3S{"iq3_s", kIq3SValues.data(), 4, 9, true};
-constinit const CodeGrid kIq1{"iq1", kIq1Values.data(), 8, 12, false};
+constinit const CodeGrid kIq2Xxs{"iq2_xxs", kIq2XxsValues.data(), 8, 8, true, kIq2XxsPlanes.data(), {8, 25, 43}};
+constinit const CodeGrid kIq2Xs{"iq2_xs", kIq2XsValues.data(), 8, 9, true, kIq2XsPlanes.data(), {8, 25, 43}};
+constinit const CodeGrid kIq2S{"iq2_s", kIq2SValues.data(), 8, 10, true, kIq2SPlanes.data(), {8, 25, 43}};
+constinit const CodeGrid kIq3Xxs{
+    "iq3_xxs", kIq3XxsValues.data(), 4, 8, true, kIq3XxsPlanes.data(), {4, 12, 20, 28, 36, 44, 52, 62}};
+constinit const CodeGrid kIq3S{
+    "iq3_s", kIq3SValues.data(), 4, 9, true, kIq3SPlanes.data(), {1, 3, 5, 7, 9, 11, 13, 15}};
+constinit const CodeGrid kIq1{"iq1", kIq1Values.data(), 8, 12, false, kIq1Planes.data(), {-7, 1, 9, 0, -9, -1, 7, 0}};
 
 }  // namespace packhorse

@@ -2,7 +2,7 @@
 
 #include "kernels/select.h"
 
-#define PACKHORSE_KERNEL_SETS(X) X(kAvx512Bf16) X(kAvx512Vnni) X(kAvx512) X(kAvx2) X(kRef)
+#define PACKHORSE_KERNEL_SETS(X) X(kAvx512Bf16) X(kAvx512Vbmi) X(kAvx512Vnni) X(kAvx512) X(kAvx2) X(kRef)
 
 namespace packhorse {
 

@@ -14,7 +14,7 @@ void softmax(float* logits, int64_t n) {
   for (int64_t e = 0; e < n; ++e) logits[e] /= sum;
 }
 
-/// The n_used most probable of n experts as chosen[n_used], ascending, and their shares, which add up to 1. Of equal
+/// The n_used most probable of n experts as chosen[n_used], best first, and their shares, which add up to 1. Of equal
 /// ones, and where numbers have become NaN, the first are taken.
 void choose(const float* probability, int64_t n, int64_t n_used, int32_t* chosen, float* share) {
   const auto is_better = [&](int32_t a, int32_t b) { return probability[a] > probability[b]; };
@@ -26,7 +26,6 @@ void choose(const float* probability, int64_t n, int64_t n_used, int32_t* chosen
     }
     chosen[count] = best;
   }
-  std::sort(chosen, chosen + n_used);
   float sum = 0;
   for (int64_t i = 0; i < n_used; ++i) sum += share[i] = probability[chosen[i]];
   for (int64_t i = 0; i < n_used; ++i) share[i] /= sum;

@@ -113,12 +113,12 @@ TEST_F(TensorFaults, fault_026_known_extras_are_silent) {
 }
 
 TEST_F(TensorFaults, fault_021_known_type_that_no_format_reads) {
-  constexpr uint32_t kIq1M = 29, kBlockBytes = 56;
+  constexpr uint32_t kI8 = 24;
   GgufFile wide = testing::tiny_gguf({.hidden = 256});
   ASSERT_EQ(loaded(wide).vocab_size(), 40);
   GgufTensor& tensor = testing::tensor_of(wide, "blk.1.ffn_up.weight");
-  tensor = {tensor.name, tensor.dims, kIq1M, 64 * kBlockBytes};
-  expect_failure(wide, "m.gguf: tensor 'blk.1.ffn_up.weight': type IQ1_M is not supported yet");
+  tensor = {tensor.name, tensor.dims, kI8, 64 * 256};
+  expect_failure(wide, "m.gguf: tensor 'blk.1.ffn_up.weight': type I8 is not supported yet");
   TinyFolder folder = folder_;
   folder.tensors.add("model.layers.1.mlp.up_proj.weight", "I16", {64, 48}, std::vector<int16_t>(64 * 48));
   expect_failure(folder, "tensor 'model.layers.1.mlp.up_proj.weight': type I16 is not supported yet");

@@ -20,8 +20,9 @@ class Terminal:
         settings = {**os.environ, "TERM": "xterm", **(env or {})}
         self.child, self.end = pty.fork()
         if self.child == 0:
+            # Here, before there is a program to be told of the change: it would draw its line anew.
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             os.execve(command[0], [str(part) for part in command], settings)
-        fcntl.ioctl(self.end, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.raw, self.seen, self.status = b"", 0, None
 
     def __enter__(self):

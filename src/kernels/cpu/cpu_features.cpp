@@ -24,6 +24,7 @@ uint32_t features() noexcept {
   }
   if (__builtin_cpu_supports("avx512vnni")) found |= avx512_vnni;
   if (__builtin_cpu_supports("avx512bf16")) found |= avx512_bf16;
+  if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("bmi2")) found |= avx512_vbmi;
   return found;
 }
 

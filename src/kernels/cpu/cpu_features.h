@@ -10,6 +10,7 @@ enum Feature : uint32_t {
   avx512 = 1u << 1,  // AVX-512 F, BW, VL, DQ
   avx512_vnni = 1u << 2,
   avx512_bf16 = 1u << 3,
+  avx512_vbmi = 1u << 4,  // with BMI2
 };
 
 /// What this CPU and its kernel offer, by CPUID and XGETBV.

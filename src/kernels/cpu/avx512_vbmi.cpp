@@ -1,0 +1,190 @@
+// Rows for AVX-512 with VBMI (Ice Lake, Zen 4 and later): codebooks of ggml's "i" types by permutations of bytes, 64
+// indices at a time, where other sets gather. Everything else is served by the sets below.
+
+#include "codec/grids.h"
+#include "kernels/cpu/cpu_features.h"
+#include "kernels/cpu/matmul_body.h"
+#include "kernels/cpu/panel.h"
+#include "kernels/cpu/simd_avx512.h"
+
+namespace packhorse {
+namespace {
+
+struct Avx512Vbmi : Avx512 {
+  static constexpr int kWideBias = 128;
+  static I dot4(I acc, I u8, I s8) { return _mm512_dpbusd_epi32(acc, u8, s8); }
+  static I dot4_wide(I acc, I u8, I s8) { return _mm512_dpbusd_epi32(acc, u8, s8); }
+};
+
+/// Bytes of a table of N entries at 64 indices: their low 8 bits, and masks of the higher ones.
+template <int N>
+[[gnu::always_inline]] inline __m512i lookup(const uint8_t* table, __m512i low, const __mmask64* high) {
+  if constexpr (N == 128) {
+    return _mm512_permutex2var_epi8(_mm512_load_si512(table), low, _mm512_load_si512(table + 64));
+  } else {
+    const __m512i first = lookup<N / 2>(table, low, high), second = lookup<N / 2>(table + N / 2, low, high);
+    constexpr int kBit = N == 256 ? 7 : N == 512 ? 8 : N == 1024 ? 9 : 10;
+    const __mmask64 pick = kBit == 7 ? _mm512_movepi8_mask(low) : high[kBit - 8];
+    return _mm512_mask_blend_epi8(pick, first, second);
+  }
+}
+
+uint64_t load_word(const uint8_t* p) {
+  uint64_t word;
+  __builtin_memcpy(&word, p, 8);
+  return word;
+}
+
+/// The chosen bits of n_words words, one after another.
+template <int NWords>
+[[gnu::always_inline]] inline uint64_t pick_bits(const uint8_t* p, uint64_t chosen) {
+  constexpr int kStep = NWords == 2 ? 32 : 16;
+  uint64_t bits = 0;
+  for (int i = 0; i < NWords; ++i) bits |= _pext_u64(load_word(p + 8 * i), chosen) << (kStep * i);
+  return bits;
+}
+
+/// Which bits of two lanes of 32 become the eight bytes of a word: `first` and up by `step`, from byte `byte` of each.
+constexpr int64_t shifts(int byte, int step) {
+  uint64_t out = 0;
+  for (int i = 0; i < 8; ++i) {
+    const auto from = static_cast<uint64_t>(i / 4 * 32 + 8 * byte + i % 4 * step);
+    out |= from << (8 * i);
+  }
+  return static_cast<int64_t>(out);
+}
+/// The same where two values of 3 bits come from one plane and two from another.
+constexpr int64_t shifts_in_pairs(int byte) {
+  uint64_t out = 0;
+  for (int i = 0; i < 8; ++i) {
+    const auto from = static_cast<uint64_t>(i / 4 * 32 + 8 * byte + i % 2 * 3);
+    out |= from << (8 * i);
+  }
+  return static_cast<int64_t>(out);
+}
+
+/// A codebook's entries of Width values at indices of IndexBits bits.
+template <int Width, int IndexBits>
+struct IqCodes : GridLines {
+  using I = __m512i;
+  static constexpr int kEntries = 1 << (IndexBits < 11 ? IndexBits : 11);
+  static constexpr int kExtra = IndexBits - 8;
+  static constexpr int kHighBytes = (32 / Width * kExtra + 7) / 8;
+  int32_t correction = Avx512Vbmi::kWideBias;
+  const uint8_t* planes;
+  bool has_signs;
+  I levels;  // plus 128
+  __m512 factor;
+
+  explicit IqCodes(const WeightView& w)
+      : planes(w.encoding.grid->planes),
+        has_signs(w.encoding.grid->has_signs),
+        factor(_mm512_set1_ps(w.encoding.factor)) {
+    uint8_t biased[16] = {};
+    for (int i = 0; i < 8; ++i) biased[i] = static_cast<uint8_t>(w.encoding.grid->levels[i] + 128);
+    levels = Avx512::load_table(biased);
+  }
+
+  [[gnu::always_inline]] void unpack(const uint8_t* p, int, I w[8]) const {
+    const uint8_t* high = p + 16 * (32 / Width);
+    if constexpr (Width == 8)
+      unpack_eights(p, high, w);
+    else
+      unpack_fours(p, high, w);
+    if (!has_signs) return;
+    const uint8_t* signs = high + 16 * kHighBytes;
+    for (int j = 0; j < 8; ++j) w[j] = Avx512::negate_bytes(w[j], signs + 8 * j);  // 256 - (v + 128) is -v + 128
+  }
+  __m512 adjust(__m512 scale) const { return _mm512_mul_ps(scale, factor); }
+  static I dot(I acc, I w, I x) { return _mm512_dpbusd_epi32(acc, w, x); }
+
+ private:
+  [[gnu::always_inline]] void unpack_eights(const uint8_t* p, const uint8_t* high, I w[8]) const {
+    __mmask64 masks[3] = {};
+    for (int bit = 0; bit < (kExtra < 3 ? kExtra : 3); ++bit) {
+      if constexpr (kExtra == 1) masks[bit] = pick_bits<2>(high, 0x0f0f0f0f0f0f0f0f);
+      if constexpr (kExtra == 2) masks[bit] = pick_bits<2>(high, uint64_t{0x5555555555555555} << bit);
+      if constexpr (kExtra == 4) masks[bit] = pick_bits<4>(high, uint64_t{0x1111111111111111} << bit);
+    }
+    const I low = _mm512_loadu_si512(p);
+    const I halves[2] = {lookup<kEntries>(planes, low, masks), lookup<kEntries>(planes + kEntries, low, masks)};
+    static constexpr int64_t kShifts[] = {shifts(0, 2), shifts(1, 2), shifts(2, 2), shifts(3, 2)};
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const I control = _mm512_set1_epi64(kShifts[i]);
+      for (int half = 0; half < 2; ++half) {
+        I level = Avx512::and_bytes(_mm512_multishift_epi64_epi8(control, halves[half]), 3);
+        if constexpr (IndexBits == 12) {
+          const auto lower = static_cast<__mmask16>(pick_sixteen(high, i));
+          level = _mm512_mask_or_epi32(level, lower, level, _mm512_set1_epi32(0x04040404));
+        }
+        w[2 * i + half] = _mm512_shuffle_epi8(levels, level);
+      }
+    }
+  }
+  /// Bit 4 i + 3 of each row's 16 bits.
+  static uint64_t pick_sixteen(const uint8_t* high, int i) {
+    uint64_t bits = 0;
+    for (int word = 0; word < 4; ++word)
+      bits |= _pext_u64(load_word(high + 8 * word), uint64_t{0x0008000800080008} << (4 * i)) << (4 * word);
+    return bits;
+  }
+
+  [[gnu::always_inline]] void unpack_fours(const uint8_t* p, const uint8_t* high, I w[8]) const {
+    static constexpr int64_t kShifts[] = {shifts_in_pairs(0), shifts_in_pairs(1), shifts_in_pairs(2),
+                                          shifts_in_pairs(3)};
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) {
+      __mmask64 masks[1] = {};
+      if constexpr (kExtra == 1) masks[0] = pick_bits<2>(high, uint64_t{0x0f0f0f0f0f0f0f0f} << (4 * v));
+      const I low = _mm512_loadu_si512(p + 64 * v);
+      const I first = lookup<kEntries>(planes, low, masks), second = lookup<kEntries>(planes + kEntries, low, masks);
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const I control = _mm512_set1_epi64(kShifts[i]);
+        constexpr __mmask64 kSecond = 0xcccccccccccccccc;
+        const I both =
+            _mm512_mask_multishift_epi64_epi8(_mm512_multishift_epi64_epi8(control, first), kSecond, control, second);
+        w[4 * v + i] = _mm512_shuffle_epi8(levels, Avx512::and_bytes(both, 7));
+      }
+    }
+  }
+};
+
+template <const CodeGrid* Grid, int SubSize>
+const char* why_not(const Problem& p) {
+  if (!p.fast) return "float activations are asked for";
+  if (p.weight.act.code == ActScheme::Code::llm_int8) return "the format quantizes activations itself";
+  const Encoding& e = p.weight;
+  if (e.element != Element::grid || e.grid != Grid) return "another kind of element";
+  return e.scale == ScaleType::u8 && e.super_size == 256 && e.grouping.size == SubSize ? nullptr : "other scales";
+}
+
+template <const CodeGrid* Grid, int Width, int IndexBits, int SubSize>
+constexpr Kernel row(const char* name) {
+  return {.op = Op::matmul,
+          .name = name,
+          .cost = 10,
+          .why_not = why_not<Grid, SubSize>,
+          .run = {.matmul = matmul_int8<Avx512Vbmi, IqCodes<Width, IndexBits>,
+                                        SuperScales<Avx512Vbmi, ScaleType::u8, SubSize, false>>},
+          .act = ActForm::int8_block,
+          .layout = panel_layout,
+          .pack = pack_panel};
+}
+
+constexpr Kernel kRows[] = {
+    row<&kIq2Xxs, 8, 8, 32>("int8.iq2_xxs"), row<&kIq2Xs, 8, 9, 16>("int8.iq2_xs"),
+    row<&kIq2S, 8, 10, 16>("int8.iq2_s"),    row<&kIq3Xxs, 4, 8, 32>("int8.iq3_xxs"),
+    row<&kIq3S, 4, 9, 32>("int8.iq3_s"),     row<&kIq1, 8, 12, 32>("int8.iq1_s"),
+    row<&kIq1, 8, 12, 16>("int8.iq1_m"),
+};
+
+}  // namespace
+
+extern constexpr KernelSet kAvx512Vbmi{.name = "avx512_vbmi",
+                                       .needs = cpu::avx512 | cpu::avx512_vnni | cpu::avx512_vbmi,
+                                       .rows = kRows,
+                                       .n_rows = sizeof kRows / sizeof(Kernel)};
+
+}  // namespace packhorse
