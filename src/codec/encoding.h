@@ -43,8 +43,8 @@ struct CodeGrid {
   uint8_t width;         // 4 or 8
   uint8_t index_bits;    // 8 to 12
   bool has_signs;        // a sign per element stands beside the index
-  // The same values as numbers of levels, packed: 2 bits each when width is 8, else 3. Plane 0 has the first half of each
-  // entry, plane 1 the second. When index_bits is 12, the highest bit adds 4 to the levels instead.
+  // The same values as numbers of levels, packed: 2 bits each when width is 8, else 3. Plane 0 has the first half of
+  // each entry, plane 1 the second. When index_bits is 12, the highest bit adds 4 to the levels instead.
   const uint8_t* planes;  // [2][1 << min(index_bits, 11)]
   int8_t levels[8];
 };

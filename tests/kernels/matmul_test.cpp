@@ -23,6 +23,16 @@ using testing::encodings;
 using testing::NamedEncoding;
 using testing::table;
 
+// Every instruction counts several times there.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int64_t kTokens[] = {1, 7, 34};
+constexpr int64_t kWidths[] = {72, 2880};
+#else
+constexpr int64_t kTokens[] = {1, 7, 32, 129};
+constexpr int64_t kWidths[] = {72, 576, 2880, 11008};
+#endif
+constexpr int64_t kMostTokens = std::end(kTokens)[-1];
+
 /// A random weight with every code and with scales of both signs, as a plan.
 WeightPlan random_plan(const Encoding& e, int64_t n, int64_t k, unsigned seed) {
   auto all = std::make_shared<RowBlock>();
@@ -218,10 +228,10 @@ TEST_P(Matmul, equals_ref_bit_for_bit_at_any_batch_size) {
     const bool exact = actual.kernel().kernel->act == ActForm::f32;
     const PackedWeight expected(plan, ref, one, {.fast = !exact, .on_read = {}});
     ASSERT_TRUE(actual.kernel().name().starts_with(set->name)) << actual.kernel().name();
-    const Inputs in(129, k, e.act.outlier_threshold, 11);
+    const Inputs in(kMostTokens, k, e.act.outlier_threshold, 11);
     const std::vector<float> bias(static_cast<size_t>(size.n), 0.25f);
-    const std::vector<float> want = multiply(expected, in, 129, bias.data(), one);
-    for (const int64_t m : {1, 7, 32, 129}) {
+    const std::vector<float> want = multiply(expected, in, kMostTokens, bias.data(), one);
+    for (const int64_t m : kTokens) {
       const std::vector<float> got = multiply(actual, in, m, bias.data(), many);
       const std::vector<float> head(want.begin(), want.begin() + m * size.n);
       EXPECT_EQ(differing_bits(head, got), 0u) << actual.kernel().name() << " m=" << m << " n=" << size.n << " k=" << k;
@@ -241,7 +251,7 @@ TEST_P(Matmul, equals_ref_bit_for_bit_on_real_widths) {
   const Encoding& e = named->encoding;
   ThreadPool pool(1);
   const KernelSelector ref("ref"), selector(set->name);
-  for (const int64_t k : {72, 576, 2880, 11008}) {
+  for (const int64_t k : kWidths) {
     if (e.super_size && k % e.super_size != 0) continue;
     const WeightPlan plan = random_plan(e, 33, k, 13);
     if (!selector.find({.op = Op::matmul, .weight = e, .fast = fast, .n = 33, .k = k}).kernel) continue;
