@@ -8,7 +8,9 @@
 //          (what vdpbf16ps does; it also takes subnormal numbers for zero, which ref/ does not)
 //          Minifloats with scales are multiplied without them in slices of at most kScaledSlice columns that end with
 //          their groups; y = fma(sum of a slice, scale, y)
-//   int8   activations are quantized per 32 elements (ActBlock); per block the integer dot is exact, and the blocks are
+//   int8   activations are quantized per 32 elements (ActBlock), by the step of which a format made them multiples
+//   where
+//          there is one, else by their largest magnitude / 127; per block the integer dot is exact, and the blocks are
 //          accumulated in ascending order by fma(float(dot), scale_w * scale_x, y), then fma(min, sum_x, y)
 // so a result depends neither on batch size, nor on thread count, nor on the rows chosen for prefill and decode.
 
@@ -102,6 +104,8 @@ struct QuantizeActArgs {
   Outlier* outliers = nullptr;
   int32_t* n_outliers = nullptr;
   float outlier_threshold = 0;
+  const float* steps = nullptr;  // [M, ceil(k / step_group)] of RoundActArgs, or null
+  int64_t step_group = 0;
 };
 
 /// What a format does to a layer's input: y = (x * scale)[order], then each number rounded to what the scheme's codes
@@ -116,7 +120,21 @@ struct RoundActArgs {
   ActScheme scheme = {};
   float act_scale = 1;  // WeightInput
   int32_t act_zero = 0;
+  float* steps = nullptr;  // [M, number of groups] or null: what all of a group are small multiples of, 0 = nothing
+  int64_t group() const { return scheme.group ? scheme.group : k; }
+  int64_t n_groups() const { return (k + group() - 1) / group(); }
 };
+/// The common step of columns [begin, end) of token m, 0 when there is none.
+[[gnu::always_inline]] inline float common_step(const QuantizeActArgs& a, int64_t m, int64_t begin, int64_t end) {
+  if (!a.steps || begin >= a.k) return 0;
+  const float* steps = a.steps + m * ((a.k + a.step_group - 1) / a.step_group);
+  const int64_t last = (end < a.k ? end : a.k) - 1;
+  const float step = steps[begin / a.step_group];
+  for (int64_t g = begin / a.step_group + 1; g <= last / a.step_group; ++g) {
+    if (steps[g] != step) return 0;
+  }
+  return step;
+}
 
 struct RmsNormArgs {
   const float* x = nullptr;       // [M, n]

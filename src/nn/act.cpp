@@ -8,30 +8,38 @@ CommonKernels::CommonKernels(const KernelSelector& selector)
       rms_norm(selector.choose({.op = Op::rms_norm}, "rms_norm")),
       silu_mul(selector.choose({.op = Op::silu_mul}, "silu_mul")) {}
 
-const float* InputRule::apply(const float* x, int64_t m, int64_t k, const CommonKernels& kernels,
-                              ForwardCtx& ctx) const {
+LayerInput apply(const InputRule& rule, const float* x, int64_t m, int64_t k, const CommonKernels& kernels,
+                 ForwardCtx& ctx) {
+  const auto& [input, act] = rule;
   const bool rounds = act.code != ActScheme::Code::none && act.code != ActScheme::Code::llm_int8;
-  if (!rounds && input.scale.empty() && input.order.empty()) return x;
-  const RoundActArgs args{.x = x,
-                          .y = ctx.workspace.allocate<float>(m * k),
-                          .scale = input.scale.empty() ? nullptr : input.scale.data(),
-                          .order = input.order.empty() ? nullptr : input.order.data(),
-                          .k = k,
-                          .scheme = act,
-                          .act_scale = input.act_scale,
-                          .act_zero = input.act_zero};
+  if (!rounds && input.scale.empty() && input.order.empty()) return {x};
+  RoundActArgs args{.x = x,
+                    .y = ctx.workspace.allocate<float>(m * k),
+                    .scale = input.scale.empty() ? nullptr : input.scale.data(),
+                    .order = input.order.empty() ? nullptr : input.order.data(),
+                    .k = k,
+                    .scheme = act,
+                    .act_scale = input.act_scale,
+                    .act_zero = input.act_zero};
+  if (rounds) args.steps = ctx.workspace.allocate<float>(m * args.n_groups());
   for_tokens(ctx.pool, m,
              [&](int64_t begin, int64_t end) { kernels.round_act.kernel->run.round_act(args, begin, end); });
-  return args.y;
+  return {args.y, args.steps, args.group()};
 }
 
 ActView Activations::get(ActForm form, float threshold) {
   const auto index = static_cast<size_t>(form);
   if (has_[index] && (form != ActForm::int8_token || threshold == threshold_)) return made_[index];
   const int64_t stride = padded_k(k_), n_blocks = stride / kBlockK;
-  QuantizeActArgs args{.x = x_, .x_stride = k_, .k = k_, .stride = stride, .outlier_threshold = threshold};
+  QuantizeActArgs args{.x = input_.x,
+                       .x_stride = k_,
+                       .k = k_,
+                       .stride = stride,
+                       .outlier_threshold = threshold,
+                       .steps = input_.steps,
+                       .step_group = input_.step_group};
   if (form == ActForm::f32 && k_ == stride) {
-    made_[index] = {.f32 = x_, .stride = stride};
+    made_[index] = {.f32 = input_.x, .stride = stride};
     has_[index] = true;
     return made_[index];
   }

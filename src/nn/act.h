@@ -31,21 +31,28 @@ struct InputRule {
   ActScheme act;
   explicit InputRule(const PackedWeight& weight) : input(weight.input()), act(weight.view().encoding.act) {}
   friend bool operator==(const InputRule&, const InputRule&) = default;
-  /// x[m, k] as the rule wants it: x itself, or new memory of the workspace.
-  const float* apply(const float* x, int64_t m, int64_t k, const CommonKernels& kernels, ForwardCtx& ctx) const;
 };
+
+/// What a rule makes of x[m, k].
+struct LayerInput {
+  const float* x;                // x itself, or new memory of the workspace
+  const float* steps = nullptr;  // [m, ceil(k / step_group)], as RoundActArgs says
+  int64_t step_group = 0;
+};
+LayerInput apply(const InputRule& rule, const float* x, int64_t m, int64_t k, const CommonKernels& kernels,
+                 ForwardCtx& ctx);
 
 /// One layer input [m, k]; forms are made on first use and share the workspace.
 class Activations {
  public:
-  Activations(const float* x, int64_t m, int64_t k, const CommonKernels& kernels, ForwardCtx& ctx)
-      : x_(x), m_(m), k_(k), kernels_(kernels), ctx_(ctx) {}
+  Activations(const LayerInput& input, int64_t m, int64_t k, const CommonKernels& kernels, ForwardCtx& ctx)
+      : input_(input), m_(m), k_(k), kernels_(kernels), ctx_(ctx) {}
   /// The form; `threshold` is used by int8_token alone.
   ActView get(ActForm form, float threshold);
   int64_t m() const { return m_; }
 
  private:
-  const float* x_;
+  LayerInput input_;
   int64_t m_, k_;
   const CommonKernels& kernels_;
   ForwardCtx& ctx_;

@@ -20,7 +20,7 @@ float* Linear::operator()(const float* x, int64_t m, ForwardCtx& ctx) const {
   float* y = ctx.workspace.allocate<float>(m * n_);
   const Workspace::Mark mark = ctx.workspace.mark();
   for (size_t rule = 0; rule < rules_.size(); ++rule) {
-    Activations activations(rules_[rule].apply(x, m, k_, kernels_, ctx), m, k_, kernels_, ctx);
+    Activations activations(apply(rules_[rule], x, m, k_, kernels_, ctx), m, k_, kernels_, ctx);
     for (size_t i = 0; i < parts_.size(); ++i) {
       if (rule_of_[i] != rule) continue;
       const LinearPart& part = parts_[i];

@@ -134,6 +134,59 @@ TEST_P(Set, rounds_activations_as_ref) {
   }
 }
 
+// Codes and scales of the format itself, where its numbers are multiples of one step within a block of 32.
+TEST_P(Set, quantizes_what_a_format_rounded_to_its_own_codes) {
+  const int64_t m = 3, k = 200, stride = padded_k(k);
+  const std::vector<float> x = normal(static_cast<size_t>(m * k), 7, 3);
+  for (size_t i = 0; i < schemes().size(); ++i) {
+    RoundActArgs round{.k = k, .scheme = schemes()[i], .act_scale = 0.0875f};
+    std::vector<float> y(x.size()), steps(static_cast<size_t>(m * round.n_groups()), -1.0f), other_steps(steps);
+    round.x = x.data(), round.y = y.data(), round.steps = steps.data();
+    ref(Op::round_act).run.round_act(round, 0, m);
+    std::vector<float> other(x.size());
+    round.y = other.data(), round.steps = other_steps.data();
+    row(Op::round_act).run.round_act(round, 0, m);
+    if (round.scheme.code == ActScheme::Code::none) {
+      std::ranges::fill(steps, 0.0f);
+    } else {
+      EXPECT_EQ(steps, other_steps) << "scheme " << i;
+    }
+    const auto n_blocks = static_cast<size_t>(act_block_count(m, stride / kBlockK));
+    std::vector<float> padded(static_cast<size_t>(m * stride));
+    const auto quantized = [&](const Kernel& kernel) {
+      std::pair<std::vector<int8_t>, std::vector<ActBlock>> out{n_blocks * kBlockK, n_blocks};
+      kernel.run.quantize_act({.x = y.data(),
+                               .x_stride = k,
+                               .k = k,
+                               .stride = stride,
+                               .f32 = padded.data(),
+                               .q = out.first.data(),
+                               .blocks = out.second.data(),
+                               .steps = steps.data(),
+                               .step_group = round.group()},
+                              0, m);
+      return out;
+    };
+    const auto [want_q, want] = quantized(ref(Op::quantize_act));
+    const auto [q, blocks] = quantized(row(Op::quantize_act));
+    EXPECT_EQ(want_q, q) << "scheme " << i;
+    for (int64_t t = 0; t < m; ++t) {
+      for (int64_t column = 0; column < k; ++column) {
+        const auto at = static_cast<size_t>(act_block_index(t, column / kBlockK, stride / kBlockK));
+        EXPECT_EQ(want[at].scale, blocks[at].scale);
+        const bool exact = round.scheme.symmetric && round.scheme.group != 16 &&
+                           (round.scheme.code == ActScheme::Code::int4 || round.scheme.code == ActScheme::Code::e2m1 ||
+                            round.scheme.scale == ActScheme::Scale::fixed) &&
+                           round.scheme.code != ActScheme::Code::fp8;
+        const float value = blocks[at].scale * q[at * kBlockK + static_cast<size_t>(column % kBlockK)];
+        if (exact) {
+          EXPECT_EQ(value, y[static_cast<size_t>(t * k + column)]) << "scheme " << i << " column " << column;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(Set, rounds_to_bfloat16_to_nearest_even) {
   const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   // Bits below the 16 kept: 0x8000 is half a unit.

@@ -89,8 +89,14 @@ void quantize_token_blocks(const QuantizeActArgs& a, int64_t m, const float* x) 
     const int64_t index = act_block_index(m, b, n_blocks);
     ActBlock& block = a.blocks[index];
     const bool zero = amax < kSmallest;
-    block.scale = zero ? 0.0f : amax / 127.0f;
-    quantize_block<S>(x + b * kBlockK, zero ? 0.0f : 127.0f / amax, a.q + index * kBlockK, block.isum);
+    const float step = common_step(a, m, b * kBlockK, (b + 1) * kBlockK);
+    const bool by_step = step > 0 && amax <= 127.0f * step;
+    block.scale = zero ? 0.0f : by_step ? step : amax / 127.0f;
+    quantize_block<S>(x + b * kBlockK,
+                      zero      ? 0.0f
+                      : by_step ? 1.0f / step
+                                : 127.0f / amax,
+                      a.q + index * kBlockK, block.isum);
     block.sum = block.scale * static_cast<float>(block.isum[2]);
   }
 }

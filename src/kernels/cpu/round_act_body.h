@@ -75,6 +75,11 @@ constexpr ActCodes act_codes(ActScheme::Code code) {
   }
 }
 
+/// What codes are multiples of, where they are few.
+constexpr float step_of_codes(ActScheme::Code code) {
+  return code == ActScheme::Code::e2m1 ? 0.5f : act_codes(code).is_whole ? 1.0f : 0.0f;
+}
+
 /// Nearest code, ties to even.
 template <class S>
 typename S::F nearest_code(const ActCodes& codes, typename S::F v) {
@@ -133,14 +138,15 @@ ActScale dynamic_scale(const RoundActArgs& a, const float* x, int64_t n) {
 }
 
 template <class S>
-void round_row(const RoundActArgs& a, float* y) {
+void round_row(const RoundActArgs& a, float* y, float* steps) {
   const ActCodes codes = act_codes(a.scheme.code);
-  const int64_t group = a.scheme.group ? a.scheme.group : a.k;
+  const int64_t group = a.group();
   for (int64_t k = 0; k < a.k; k += group) {
     const int64_t n = a.k - k < group ? a.k - k : group;
     const ActScale s = a.scheme.scale == ActScheme::Scale::fixed ? ActScale{a.act_scale, static_cast<float>(a.act_zero)}
                                                                  : dynamic_scale<S>(a, y + k, n);
     const typename S::F scale = S::set1(s.scale);
+    if (steps) *steps++ = s.scale * step_of_codes(a.scheme.code);
     if (s.scale == 0) {
       __builtin_memset(y + k, 0, static_cast<uint64_t>(n) * 4);
     } else if (codes.is_whole) {
@@ -170,7 +176,8 @@ void round_act(const RoundActArgs& a, int64_t begin, int64_t end) noexcept {
     } else {
       __builtin_memcpy(y, x, static_cast<uint64_t>(a.k) * 4);
     }
-    if (a.scheme.code != ActScheme::Code::none && a.scheme.code != ActScheme::Code::llm_int8) round_row<S>(a, y);
+    if (a.scheme.code != ActScheme::Code::none && a.scheme.code != ActScheme::Code::llm_int8)
+      round_row<S>(a, y, a.steps ? a.steps + m * a.n_groups() : nullptr);
   }
 }
 

@@ -230,8 +230,14 @@ void quantize_act(const QuantizeActArgs& a, int64_t begin, int64_t end) noexcept
       const int64_t index = act_block_index(m, b, n_blocks);
       ActBlock& block = a.blocks[index];
       const bool zero = amax < 1e-30f;
-      block.scale = zero ? 0.0f : amax / 127.0f;
-      quantize(x.data() + b * kBlockK, zero ? 0.0f : 127.0f / amax, a.q + index * kBlockK, block);
+      const float step = common_step(a, m, b * kBlockK, (b + 1) * kBlockK);
+      const bool by_step = step > 0 && amax <= 127.0f * step;
+      block.scale = zero ? 0.0f : by_step ? step : amax / 127.0f;
+      quantize(x.data() + b * kBlockK,
+               zero      ? 0.0f
+               : by_step ? 1.0f / step
+                         : 127.0f / amax,
+               a.q + index * kBlockK, block);
       block.sum = block.scale * static_cast<float>(block.isum[2]);
     }
   }
@@ -282,7 +288,8 @@ float dynamic_scale(const RoundActArgs& a, float low, float high, float amax) {
   return 0;
 }
 
-void round_group(const RoundActArgs& a, float* y, int64_t n) {
+/// Returns what the codes are multiples of, 0 for fp8.
+float round_group(const RoundActArgs& a, float* y, int64_t n) {
   const auto [low, high] = std::minmax_element(y, y + n);
   const float least = std::min(*low, 0.0f), most = std::max(*high, 0.0f);
   const float scale = dynamic_scale(a, least, most, std::max(-least, most));
@@ -301,6 +308,8 @@ void round_group(const RoundActArgs& a, float* y, int64_t n) {
       *v = to_code(a.scheme.code, *v / scale) * scale;
     }
   }
+  const bool is_fp8 = a.scheme.code == ActScheme::Code::fp8 || a.scheme.code == ActScheme::Code::fp8_e5m2;
+  return is_fp8 ? 0 : a.scheme.code == ActScheme::Code::e2m1 ? scale * 0.5f : scale;
 }
 
 void round_act(const RoundActArgs& a, int64_t begin, int64_t end) noexcept {
@@ -311,8 +320,10 @@ void round_act(const RoundActArgs& a, int64_t begin, int64_t end) noexcept {
       y[i] = a.x[m * a.k + from] * (a.scale ? a.scale[from] : 1.0f);
     }
     if (a.scheme.code == ActScheme::Code::none || a.scheme.code == ActScheme::Code::llm_int8) continue;
-    const int64_t group = a.scheme.group ? a.scheme.group : a.k;
-    for (int64_t k = 0; k < a.k; k += group) round_group(a, y + k, std::min(group, a.k - k));
+    for (int64_t k = 0; k < a.k; k += a.group()) {
+      const float step = round_group(a, y + k, std::min(a.group(), a.k - k));
+      if (a.steps) a.steps[m * a.n_groups() + k / a.group()] = step;
+    }
   }
 }
 
