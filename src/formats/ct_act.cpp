@@ -114,11 +114,7 @@ WeightInput read_input(const CheckpointView& view, const Module& module, const A
   if (act.scale == ActScheme::Scale::nvfp4) input.act_scale = 1 / read_positive(view, module, "input_global_scale");
   if (act.scale != ActScheme::Scale::fixed) return input;
   input.act_scale = read_positive(view, module, "input_scale");
-  if (act.symmetric) return input;
-  int8_t zero = 0;
-  const TensorInfo& tensor = tensor_of_size(view, tensor_name(module, "input_zero_point"), DType::i8, 1);
-  view.read(tensor, 0, std::as_writable_bytes(std::span(&zero, 1)));
-  input.act_zero = zero;
+  if (!act.symmetric) input.act_zero = read_i8(view, tensor_name(module, "input_zero_point"));
   return input;
 }
 

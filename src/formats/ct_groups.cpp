@@ -89,7 +89,7 @@ std::vector<uint8_t> IntGroups::read_zeros(bool is_stream) const {
   if (!is_packed) {
     const int middle = 1 << (bits_ - 1);
     for (size_t i = 0; i < zeros.size(); ++i) {
-      const int value = static_cast<int8_t>(bytes[of_matrix ? 0 : i]);
+      const int value = (bytes[of_matrix ? 0 : i] ^ 0x80) - 0x80;  // sign extended
       if (value < -middle || value >= middle) fail_model("{}: not a value of {} bits (got {})", name, bits_, value);
       zeros[i] = static_cast<uint8_t>(value + middle);
     }

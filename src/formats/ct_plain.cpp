@@ -135,7 +135,7 @@ WeightPlan plan_packed_floats(const CheckpointView& view, const Module& module) 
   return plan_coded_rows(view, module, std::move(rows));
 }
 
-WeightPlan plan_dense(const CheckpointView& view, const Module& module, Dense dense) {
+WeightPlan plan_dense(const CheckpointView& view, const Module& module, const Dense& dense) {
   if (is_plain_float(dense.dtype)) return plan_floats(view, module, dense);
   if (dense.dtype == DType::i8) return plan_integers(view, module, dense);
   if (dense.dtype == DType::f8_e4m3) return plan_fp8(view, module, dense);

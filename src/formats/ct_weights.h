@@ -22,7 +22,7 @@ WeightPlan plan_packed(const CheckpointView& view, const Module& module);
 /// weight_packed U8: floats of 4 or 6 bits.
 WeightPlan plan_packed_floats(const CheckpointView& view, const Module& module);
 /// A byte per code, I8 or F8_E4M3, with its scales; or plain floats without.
-WeightPlan plan_dense(const CheckpointView& view, const Module& module, Dense dense);
+WeightPlan plan_dense(const CheckpointView& view, const Module& module, const Dense& dense);
 
 /// Whether the weight stands as the values that are not zero and a mask; then what it is.
 bool is_masked(const CheckpointView& view, const Module& module);

@@ -74,7 +74,7 @@ bool has_tensor_like(const CheckpointView& view, std::string_view ending, DType 
   });
 }
 
-WordSettings read_word_settings(const Json& object, WordSettings base, std::string where) {
+WordSettings read_word_settings(const Json& object, const WordSettings& base, std::string where) {
   WordSettings out{base.bits, base.group_size, std::move(where)};
   for (const char* key : {"w_bit", "bits"}) out.bits = whole_number(object, key, 2, 8, out.bits, out.where);
   for (const char* key : {"q_group_size", "group_size"}) {

@@ -32,7 +32,7 @@ struct WordSettings {
 };
 /// `bits` and `group_size` of an object, under any of the names that tools have for them, over those of `base`. Throws
 /// Error{model} for values that no format has.
-WordSettings read_word_settings(const Json& object, WordSettings base, std::string where);
+WordSettings read_word_settings(const Json& object, const WordSettings& base, std::string where);
 
 /// Columns per scale of a weight with `n_groups` in a layout without padding; throws reject_words when the settings
 /// give another number, or when they are silent and groups are uneven.

@@ -59,6 +59,11 @@ const TensorInfo& tensor_of_size(const CheckpointView& view, std::string_view na
   return tensor;
 }
 
+int read_i8(const CheckpointView& view, std::string_view name) {
+  const std::vector<std::byte> bytes = view.read_all(tensor_of_size(view, name, DType::i8, 1));
+  return (std::to_integer<int>(bytes.front()) ^ 0x80) - 0x80;
+}
+
 std::vector<float> read_floats(const CheckpointView& view, const TensorInfo& tensor) {
   std::vector<float> out(tensor.n_elements());
   view.read(tensor, 0, std::as_writable_bytes(std::span(out)));

@@ -29,6 +29,8 @@ bool has_shape(const TensorInfo& tensor, std::initializer_list<int64_t> shape);
 /// Bytes of a tensor that belong to this module: all, or an expert's share of a stacked tensor.
 uint64_t source_bytes(const TensorInfo& tensor, const Module& module);
 
+/// The one I8 of a tensor. Throws Error{model} when it holds anything else.
+int read_i8(const CheckpointView& view, std::string_view name);
 /// All elements of a small float32 tensor.
 std::vector<float> read_floats(const CheckpointView& view, const TensorInfo& tensor);
 

@@ -68,12 +68,7 @@ ActScheme int8_of(const FlatTensor& flat, const Json& kwargs, WeightInput& input
   if (input.act_scale <= 0) {
     fail_model("{}: not a number above 0 (got {})", flat.view.describe(flat.name("act_quant_scale")), input.act_scale);
   }
-  if (flat.find("act_quant_zero_point")) {
-    int8_t zero = 0;
-    const TensorInfo& tensor = tensor_of_size(flat.view, flat.name("act_quant_zero_point"), DType::i8, 1);
-    flat.view.read(tensor, 0, std::as_writable_bytes(std::span(&zero, 1)));
-    input.act_zero = zero;
-  }
+  if (flat.find("act_quant_zero_point")) input.act_zero = read_i8(flat.view, flat.name("act_quant_zero_point"));
   return {.code = ActScheme::Code::int8, .scale = ActScheme::Scale::fixed, .symmetric = input.act_zero == 0};
 }
 
