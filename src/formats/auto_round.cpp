@@ -64,34 +64,47 @@ std::pair<std::string, const Json*> find_extra(const CheckpointView& view, const
   return {};
 }
 
-WordSettings settings_of(const CheckpointView& view, const Module& module) {
-  const Json& settings = view.quantization_config;
+/// What the settings say about a module's words.
+GptqWords words_of(const CheckpointView& view, const Module& module) {
   const std::string where = settings_name(view);
+  const Json& settings = view.quantization_config;
   require_off(settings, "rotation_config", where);
-  const WordSettings all = read_word_settings(settings, {0, 0, where}, where);
+  const Json* size = find_member(settings, "group_size");
+  const bool in_blocks = size && size->is_array();  // of rows and columns: the settings of other modules, in FP8
+  GptqWords words{
+      .settings = in_blocks ? WordSettings{0, 0, where} : read_word_settings(settings, {0, 0, where}, where),
+      .symmetric = flag(settings, "sym", true, where)};
   const auto [name, extra] = find_extra(view, module);
-  if (!extra) return all;
+  if (!extra) return words;
   require_off(*extra, "rotation_config", name);
+  words.symmetric = flag(*extra, "sym", words.symmetric, name);
   const Json* bits = find_member(*extra, "bits");
   const bool plain = bits && bits->is_number_integer() && *bits >= kPlainBits;
-  if (plain) return {0, 0, name};  // quantized all the same: nothing is known
-  return read_word_settings(*extra, all, name);
+  words.settings = plain ? WordSettings{0, 0, name}  // quantized all the same: nothing is known
+                         : read_word_settings(*extra, words.settings, name);
+  return words;
+}
+
+/// "packing_format"; old releases wrote its value into "backend".
+std::string packing_of(const CheckpointView& view) {
+  const std::string where = settings_name(view), backend = lower(text(view.quantization_config, "backend", "", where));
+  const bool is_packing = backend.starts_with("autoround:") || backend.starts_with("auto_round:");
+  return lower(text(view.quantization_config, "packing_format", is_packing ? backend : "auto_round:auto_gptq", where));
 }
 
 WeightPlan plan(const CheckpointView& view, const Module& module) {
-  const WordSettings known = settings_of(view, module);
-  const std::string where = settings_name(view);
+  GptqWords words = words_of(view, module);
   for (const char* part : {"act_scales", "w_bf16_to_fp8_scale"}) {
     if (const std::string name = tensor_name(module, part); view.find(name))
       fail_model("{}: 4-bit weights with FP8 activations are not supported", view.describe(name));
   }
-  const std::string packing = lower(text(view.quantization_config, "packing_format", "auto_round:auto_gptq", where));
+  const std::string packing = packing_of(view);
   const QweightLayout layout = qweight_layout(view, module);
   const bool in_awq =
       layout == QweightLayout::none ? packing.find("awq") != packing.npos : layout != QweightLayout::gptq;
-  if (in_awq) return plan_awq_words(view, module, layout, known);
-  const bool less_one = packing.find("gptq") != packing.npos && packing.find("gptqmodel") == packing.npos;
-  return plan_gptq_words(view, module, {.settings = known, .zeros_less_one = less_one});
+  if (in_awq) return plan_awq_words(view, module, layout, words.settings);
+  words.zeros_less_one = packing.find("gptq") != packing.npos && packing.find("gptqmodel") == packing.npos;
+  return plan_gptq_words(view, module, words);
 }
 
 }  // namespace

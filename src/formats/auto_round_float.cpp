@@ -26,7 +26,7 @@ constexpr int64_t kFloatBits = 16;  // from here on activations stay as they are
 
 bool is_own(const CheckpointView& view) {
   const std::string method = quant_method(view);
-  return method == "auto-round" || method == "intel/auto-round" || method == "inc";
+  return method == "auto-round" || method == "intel/auto-round" || method == "auto_round" || method == "inc";
 }
 
 bool quantizes_input(const CheckpointView& view) {

@@ -341,7 +341,7 @@ Origin origin(const CheckpointView& view) {
     return value && (*value == "bitblas" || *value == true);
   };
   const bool marked = says("checkpoint_format") || says("is_bitblas_format") || says("format");
-  const bool ours = method == "bitblas" || (marked && (method.empty() || method == "gptq"));
+  const bool ours = method == "bitblas" || method == "gptq_bitblas" || (marked && (method.empty() || method == "gptq"));
   return ours ? Origin::quantized : Origin::other;
 }
 

@@ -84,12 +84,14 @@ WeightPlan plan(const CheckpointView& view, const Module& module) {
     if (const std::string type = text(settings, "pack_dtype", "int32", where); type != "int32")
       fail_model("{}.pack_dtype: only int32 is supported (got \"{}\")", where, printable(type));
     words.needs_g_idx = flag(settings, "desc_act", false, where);
+    words.symmetric = flag(settings, "sym", true, where);
   }
   const auto [name, rule] = find_rule(view, module);
   if (!name.empty() && !rule) words.settings = {0, 0, name};  // quantized all the same: nothing is known
   if (rule) {
     words.settings = read_word_settings(*rule, words.settings, name);
     words.needs_g_idx = flag(*rule, "desc_act", words.needs_g_idx, name);
+    words.symmetric = flag(*rule, "sym", words.symmetric, name);
   }
   return plan_gptq_words(view, module, words);
 }

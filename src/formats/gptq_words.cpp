@@ -17,6 +17,7 @@ struct Layout {
   int64_t n = 0, k = 0, n_groups = 0;
   Unpack unpack = nullptr;
   bool zeros_less_one = false;
+  bool symmetric = false;
 };
 
 Layout check_layout(const CheckpointView& view, const Module& module, const GptqWords& words) {
@@ -44,7 +45,8 @@ Layout check_layout(const CheckpointView& view, const Module& module, const Gptq
           .k = k,
           .n_groups = n_groups,
           .unpack = in_planes ? unpack_planes : unpack_stream,
-          .zeros_less_one = words.zeros_less_one && !only_planes};
+          .zeros_less_one = words.zeros_less_one && !only_planes,
+          .symmetric = words.symmetric};
 }
 
 /// Zero points [n, n_groups].
@@ -59,15 +61,34 @@ std::vector<uint8_t> read_zeros(const CheckpointView& view, const Module& module
     for (int64_t c = 0; c < layout.n; ++c)
       zeros[static_cast<size_t>(c * layout.n_groups + g)] = row[static_cast<size_t>(c)];
   }
+  // Some files of symmetric weights store the middle in the other manner than their settings say: a zero point that is
+  // everywhere beside the middle is the middle.
+  const int middle = 1 << (layout.bits - 1), beside = layout.zeros_less_one ? middle + 1 : middle - 1;
+  if (layout.symmetric && std::ranges::all_of(zeros, [=](uint8_t zero) { return zero == beside; }))
+    std::ranges::fill(zeros, static_cast<uint8_t>(middle));
   return zeros;
+}
+
+/// Group of each column. Empty without g_idx, and where tools that quantized columns in order left it empty or all
+/// zero.
+std::vector<int32_t> find_group_of_column(const CheckpointView& view, const Module& module, int64_t n_groups) {
+  const TensorInfo* g_idx = view.find(tensor_name(module, "g_idx"));
+  if (!g_idx || g_idx->n_elements() == 0 || n_groups < 1) return {};
+  std::vector<int32_t> groups = read_group_of_column(view, module, "g_idx", n_groups);
+  if (n_groups > 1 && std::ranges::all_of(groups, [](int32_t group) { return group == 0; })) return {};
+  return groups;
 }
 
 ColumnGroups find_groups(const CheckpointView& view, const Module& module, const GptqWords& words, int64_t n_groups) {
   const std::string g_idx = tensor_name(module, "g_idx");
-  const int64_t size = columns_per_scale(view, module, words.settings, n_groups);
-  if (view.find(g_idx)) return sort_groups(read_group_of_column(view, module, "g_idx", n_groups));
+  const std::vector<int32_t> groups = find_group_of_column(view, module, n_groups);
+  // Settings that are silent leave uneven groups to g_idx.
+  const bool only_g_idx = !groups.empty() && words.settings.group_size == 0;
+  const int64_t size = only_g_idx ? 0 : columns_per_scale(view, module, words.settings, n_groups);
+  if (!groups.empty()) return sort_groups(groups);
   if (words.needs_g_idx && n_groups > 1) {
-    fail_model("{}: missing tensor '{}' (desc_act: columns are not in order; settings: {})", printable(view.path),
+    const std::string what = view.find(g_idx) ? "no groups in tensor" : "missing tensor";
+    fail_model("{}: {} '{}' (desc_act: columns are not in order; settings: {})", printable(view.path), what,
                printable(g_idx), words.settings.where);
   }
   return even_groups(size, module.k);

@@ -68,12 +68,43 @@ TEST(AutoRound, PackingFormatSaysWhatZeroPointsAre) {
       plain.settings["packing_format"] = format;
       expect_read(plain);
     }
+    plain.settings.erase("packing_format"), less_one.settings.erase("packing_format");
+    plain.settings["backend"] = "autoround:exllamav2";  // of old releases
+    expect_read(plain);
+    for (const char* backend : {"auto_round:gptq:exllamav2", "auto", "gptq:marlin"}) {
+      less_one.settings["backend"] = backend;
+      expect_read(less_one);
+    }
   }
+}
+
+TEST(AutoRound, SymmetricZeroPointsInEitherManner) {
+  const Affine matrix = random_affine({.bits = 4, .n = 32, .k = 128, .group = 64}, true);
+  for (Written written : {write(matrix, -1), write(matrix, 0)}) {
+    for (const char* format : {"auto_round:auto_gptq", "auto_round"}) {
+      written.settings["packing_format"] = format;
+      written.settings["sym"] = true;
+      expect_read(written);
+      written.settings.erase("sym");
+      expect_read(written);
+      written.settings["sym"] = false;
+      written.settings["extra_config"] = {{"q_proj", {{"sym", true}}}};
+      expect_read(written);
+      written.settings.erase("extra_config");
+    }
+  }
+}
+
+TEST(AutoRound, IntegersBesideBlocksOfFp8) {
+  Written written = write(some_affine({.bits = 4, .n = 32, .k = 128, .group = 32}), -1);
+  written.settings.update({{"bits", 8}, {"group_size", {128, 128}}});
+  written.settings["extra_config"] = {{"q_proj", {{"bits", 4}, {"group_size", 32}}}};
+  expect_read(written);
 }
 
 TEST(AutoRound, NamesOfTheMethod) {
   Written written = write(some_affine({.n = 32, .k = 64, .group = 32}), -1);
-  for (const char* method : {"auto-round", "intel/auto-round", "inc", "Auto-Round"}) {
+  for (const char* method : {"auto-round", "intel/auto-round", "auto_round", "inc", "Auto-Round"}) {
     written.settings["quant_method"] = method;
     expect_read(written);
   }

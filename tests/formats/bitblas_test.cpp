@@ -305,6 +305,7 @@ TEST(Bitblas, SettingsThatMarkACheckpoint) {
     return plan_quantization(written.tensors.open(dir, config), {}).description;
   };
   EXPECT_EQ(described({{"quant_method", "bitblas"}, {"bits", 4}}), "bitblas (checkpoint)");
+  EXPECT_EQ(described({{"quant_method", "gptq_bitblas"}, {"bits", 4}}), "bitblas (checkpoint)");
   EXPECT_EQ(described({{"quant_method", "gptq"}, {"checkpoint_format", "bitblas"}}), "bitblas (checkpoint)");
   EXPECT_EQ(described({{"quant_method", "gptq"}, {"is_bitblas_format", true}}), "bitblas (checkpoint)");
   EXPECT_EQ(described({{"bits", 4}, {"checkpoint_format", "bitblas"}}), "bitblas (checkpoint)");

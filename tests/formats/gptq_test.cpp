@@ -207,6 +207,49 @@ TEST(Gptq, ZeroPointsAreThoseOfTheWords) {
   EXPECT_EQ(encoding.offset, 0);
 }
 
+// Marlin's kernels never looked at the zero points of symmetric weights, so files with either storage are about.
+TEST(Gptq, SymmetricZeroPointsInTheOtherManner) {
+  for (const int bits : {2, 3, 4, 8}) {
+    const Affine matrix = random_affine({.bits = bits, .n = 32, .k = 128, .group = 32}, true);
+    Written plain = write(matrix, Form::v2), less_one = write(matrix, Form::v1);
+    plain.settings.erase("checkpoint_format"), less_one.settings["checkpoint_format"] = "gptq_v2";
+    for (Written* written : {&plain, &less_one}) {
+      written->settings["sym"] = true;
+      EXPECT_EQ(expect_read(*written).zero, ScaleType::none);
+      written->settings.erase("sym");
+      expect_read(*written);
+      written->settings["sym"] = false;  // then they are what the format says
+      CheckpointView view;
+      EXPECT_NE(testing::decoded_rows(planned(*written, view), 0, 32), matrix.values());
+    }
+  }
+}
+
+TEST(Gptq, GroupsOfColumnsThatSayNothing) {
+  const Affine matrix = random_affine({.n = 32, .k = 128, .group = 32});
+  Written written = write(matrix);
+  for (const int64_t n : {int64_t{128}, int64_t{0}}) {
+    written.tensors.add("p.g_idx", "I32", {n}, std::vector<int32_t>(static_cast<size_t>(n)));
+    written.settings["desc_act"] = false;
+    expect_read(written);
+    written.settings["desc_act"] = true;
+    CheckpointView view;
+    EXPECT_THAT(testing::failure_of(ErrorKind::model, [&] { planned(written, view); }),
+                HasSubstr("no groups in tensor 'p.g_idx' (desc_act: columns are not in order"));
+  }
+}
+
+TEST(Gptq, UnevenGroupsWithoutASize) {
+  Written written = write(mixed_up({.n = 32, .k = 160, .group = 64}, {64, 64, 32}));
+  written.settings.erase("group_size");
+  expect_read(written);
+  written.tensors.remove("p.g_idx");
+  written.settings["desc_act"] = false;
+  CheckpointView view;
+  EXPECT_THAT(testing::failure_of(ErrorKind::model, [&] { planned(written, view); }),
+              HasSubstr("shapes do not fit a matrix [32, 160] of 4 bits (got"));
+}
+
 TEST(Gptq, ScalesOfOtherTypes) {
   Written written = write(random_affine({.n = 32, .k = 64, .group = 32}));
   std::vector<float> floats;

@@ -40,6 +40,10 @@ TEST(AutoRoundFloat, SchemesOfActivations) {
       (ActScheme{.code = ActScheme::Code::e2m1, .scale = ActScheme::Scale::power_floor, .group = 32, .shift = 2}));
   EXPECT_EQ(testing::decoded_rows(mxfp4, 1, 1)[0], -2);
   EXPECT_EQ(testing::decoded_rows(mxfp4, 1, 1)[1], 2);
+  for (const char* method : {"auto_round", "intel/auto-round", "inc"}) {
+    config["quant_method"] = method;
+    EXPECT_EQ(planned(fp4, config, 2, 32, view).encoding.act, mxfp4.encoding.act) << method;
+  }
   config["act_bits"] = 16;
   EXPECT_EQ(planned(fp4, config, 2, 32, view).encoding.act, ActScheme{});
   config["act_bits"] = "4";
