@@ -11,12 +11,21 @@
 namespace packhorse {
 namespace {
 
+/// Settings under the older key "compression_config" may have another method's name or none.
+bool is_own(const CheckpointView& view) {
+  const std::string method = quant_method(view);
+  if (method == "compressed-tensors") return true;
+  const Json& settings = view.quantization_config;
+  const bool is_older = method == "sparseml" || (method.empty() && !find_member(settings, "producer"));
+  return is_older && find_member(settings, "config_groups");
+}
+
 enum class Layout : uint8_t { none, packed, marlin_24, packed_floats, dense, masked };
 
 Layout layout_of(const CheckpointView& view, const Module& module) {
   if (part_is(view, module, "weight_packed", {DType::i32}))
     return has_part(view, module, "scale_packed") ? Layout::marlin_24 : Layout::packed;
-  if (quant_method(view) != "compressed-tensors") return Layout::none;  // others have these names as well
+  if (!is_own(view)) return Layout::none;  // others have these names as well
   if (part_is(view, module, "weight_packed", {DType::u8})) return Layout::packed_floats;
   if (ct::is_masked(view, module)) return Layout::masked;
   const bool has_codes = part_is(view, module, "weight", {DType::i8, DType::f8_e4m3});
@@ -57,13 +66,14 @@ WeightPlan plan(const CheckpointView& view, const Module& module) {
   fail(ErrorKind::internal, "{}: not of compressed-tensors", module.name);
 }
 
-Origin origin(const CheckpointView& view) {
-  return quant_method(view) == "compressed-tensors" ? Origin::quantized : Origin::other;
-}
+Origin origin(const CheckpointView& view) { return is_own(view) ? Origin::quantized : Origin::other; }
+
+constexpr std::string_view kAliases[] = {"compressed_tensors", "sparseml"};
+constexpr std::string_view kAlso[] = {"humming"};
 
 }  // namespace
 
 extern constexpr Format kCompressedTensors{
-    .name = "compressed-tensors", .origin = origin, .claims = claims, .plan = plan};
+    .name = "compressed-tensors", .aliases = kAliases, .also = kAlso, .origin = origin, .claims = claims, .plan = plan};
 
 }  // namespace packhorse

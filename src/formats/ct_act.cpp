@@ -1,5 +1,6 @@
 //   settings                                          scale
 //   int 8, dynamic, per token                         largest magnitude / 127.5; asymmetric: (max - min) / 255
+//   int 4, dynamic, per token                         largest magnitude / 7.5
 //   int 8 or float 8, static, per tensor              input_scale [1] (input_zero_point I8 [1] when asymmetric)
 //   float 8, dynamic, per token or in groups          largest magnitude / 448
 //   float 8, dynamic, groups of 32 and uint8 scales   the power of two that brings the largest magnitude to 448 or less
@@ -62,10 +63,16 @@ Inputs read_settings(const Json& settings, const std::string& where) {
   return in;
 }
 
-ActScheme int8_scheme(const Inputs& in) {
+/// 8 or 4 bits.
+ActScheme int_scheme(const Inputs& in) {
   if (in.dynamic == "local") in.reject("dynamic", "true, false");
   const bool per_token = in.dynamic == "true" && in.strategy == "token";
   if (!per_token && in.strategy != "tensor") in.reject("strategy", "tensor, or token when dynamic");
+  if (in.bits == 4) {
+    if (in.dynamic != "true") in.reject("dynamic", "true");
+    if (!in.symmetric) in.reject("symmetric", "true");
+    return {.code = ActScheme::Code::int4, .divisor = 7.5f};
+  }
   ActScheme act = kInt8Static;
   if (in.dynamic == "true") {
     // Half of the range -128..127, not the largest code as elsewhere.
@@ -83,7 +90,8 @@ ActScheme fp8_scheme(const Inputs& in) {
   }
   if (in.strategy == "token" || in.strategy == "tensor") return fp8_dynamic();
   if (in.strategy != "group" || !in.group) in.reject("strategy", "token, tensor, group with a group_size");
-  const bool is_mx = text(in.settings, "scale_dtype", "", in.where).ends_with("uint8");
+  const std::string scale = text(in.settings, "scale_dtype", "", in.where);
+  const bool is_mx = scale.ends_with("uint8") || scale.ends_with("e8m0fnu");
   if (!is_mx) return fp8_dynamic(in.group);
   if (in.group != kMxGroup) in.reject("group_size", "32, when scales are powers of two");
   return mx_act(ActScheme::Code::fp8, ActScheme::Scale::power_ceil);
@@ -104,8 +112,8 @@ ActScheme fp4_scheme(const Inputs& in) {
 ActScheme act_scheme(const Json& settings, const std::string& where) {
   const Inputs in = read_settings(settings, where);
   if (in.is_float && in.bits == 4) return fp4_scheme(in);
-  if (in.bits != 8) in.reject("num_bits", in.is_float ? "4, 8" : "8");
-  return in.is_float ? fp8_scheme(in) : int8_scheme(in);
+  if (in.bits != 8 && in.bits != 4) in.reject("num_bits", "4, 8");
+  return in.is_float ? fp8_scheme(in) : int_scheme(in);
 }
 
 WeightInput read_input(const CheckpointView& view, const Module& module, const ActScheme& act) {

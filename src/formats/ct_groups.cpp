@@ -1,6 +1,6 @@
 // Scales and zero points of integers. For a Linear P of N x K weights of b bits in G groups:
 //
-//   P.weight_scale       float [N, G], [N] or [1]
+//   P.weight_scale       float [N, G], [N] or [1]; [ceil(N / n), G] of blocks of n rows
 //   P.weight_zero_point  I32 [ceil(N b / 32), G]: down the columns, packed as codes are along the rows; I8 [N, G] of
 //                        early writers and of weights that are not packed; absent when symmetric
 //
@@ -35,13 +35,17 @@ IntGroups::IntGroups(const CheckpointView& view, const Module& module, const Sch
       zero_(scheme.symmetric ? view.find(tensor_name(module, kZero)) : &view.at(tensor_name(module, kZero))),
       bits_(scheme.bits),
       wanted_size_(scheme.group_size),
+      block_rows_(scheme.block_rows),
       source_bytes_(scale_->n_bytes + (zero_ ? zero_->n_bytes : 0)) {
   if (scheme.is_float) fail_model("{}.type: weights in integers are int (got \"float\")", where_);
   n_groups_ = count_groups();
   const int64_t size = n_groups_ == 1 ? 0 : wanted_size_ == kAnySize ? module.k / n_groups_ : wanted_size_;
   const bool of_matrix = scale_->n_elements() == 1;
   const std::string scale_name = tensor_name(module, "weight_scale");
-  values_.emplace(view, module, scale_name, of_matrix ? GroupValues::Order::one : GroupValues::Order::rows, n_groups_);
+  const auto order = of_matrix          ? GroupValues::Order::one
+                     : block_rows_ != 1 ? GroupValues::Order::blocks
+                                        : GroupValues::Order::rows;
+  values_.emplace(view, module, scale_name, order, n_groups_, block_rows_);
   if (zero_) zeros_ = read_zeros(is_stream);
   encoding_ = {.element = Element::integer,
                .bits = static_cast<uint8_t>(bits_),
@@ -68,8 +72,8 @@ int64_t IntGroups::count_groups() const {
   if (size == kAnySize && scale_->shape.size() == 2 && scale_->n_elements() > 1)
     n = static_cast<int64_t>(std::clamp<uint64_t>(scale_->shape[1], 1, INT64_MAX));
   if (k % n != 0 && size == kAnySize) reject_shapes();
-  const bool fits =
-      has_shape(*scale_, {module_.n, n}) || (n == 1 && (scale_->n_elements() == 1 || has_shape(*scale_, {module_.n})));
+  const bool fits = has_shape(*scale_, {(module_.n + block_rows_ - 1) / block_rows_, n}) ||
+                    (n == 1 && (scale_->n_elements() == 1 || has_shape(*scale_, {module_.n})));
   if (!fits) reject_shapes();
   return n;
 }
@@ -81,7 +85,9 @@ std::vector<uint8_t> IntGroups::read_zeros(bool is_stream) const {
   if (!is_packed && zero_->dtype != DType::i8)
     fail_model("{}: wrong dtype (got {}, expected I32 or I8)", name, info(zero_->dtype).name);
   const bool of_matrix = !is_packed && zero_->n_elements() == 1 && n_groups_ == 1;
-  if (!of_matrix && !has_shape(*zero_, {is_packed ? n_words : n, n_groups_})) reject_shapes();
+  const int64_t n_lines = is_packed ? n_words : n;
+  const bool is_flat = n_groups_ == 1 && has_shape(*zero_, {n_lines});
+  if (!of_matrix && !is_flat && !has_shape(*zero_, {n_lines, n_groups_})) reject_shapes();
 
   const std::vector<std::byte> raw = view_->read_all(*zero_);
   const auto* bytes = reinterpret_cast<const uint8_t*>(raw.data());

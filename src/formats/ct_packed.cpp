@@ -8,6 +8,7 @@
 // A code stands there plus 2^(b-1). The scales are in ct_groups.cpp.
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <numeric>
 
@@ -84,6 +85,22 @@ std::vector<int32_t> column_order(const CheckpointView& view, const Module& modu
   return order;
 }
 
+/// Whether codes cross words, which the width of a row tells but where it would be the same both ways: words whose
+/// codes do not cross have no bits above the last whole code.
+bool crosses_words(const CheckpointView& view, const Module& module, const TensorInfo& packed, int bits) {
+  const int64_t n_words = words_of(module.k, bits, true);
+  if (!has_shape(packed, {module.n, n_words})) return false;
+  if (32 % bits == 0 || n_words != words_of(module.k, bits, false)) return true;
+  const int used = 32 / bits * bits;
+  const std::vector<std::byte> bytes = view.read_all(packed);
+  for (size_t at = 0; at + 4 <= bytes.size(); at += 4) {
+    uint32_t word;
+    std::memcpy(&word, bytes.data() + at, 4);
+    if (word >> used) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 WeightPlan plan_packed(const CheckpointView& view, const Module& module) {
@@ -91,7 +108,7 @@ WeightPlan plan_packed(const CheckpointView& view, const Module& module) {
   const std::string name = tensor_name(module, "weight_packed");
   const TensorInfo& packed = view.at(name);
   check_shape(view, module);
-  const bool is_stream = has_shape(packed, {module.n, words_of(module.k, scheme.bits, true)});
+  const bool is_stream = crosses_words(view, module, packed, scheme.bits);
   const IntGroups groups(view, module, scheme, "weight_packed", is_stream);
   const int64_t n_words = words_of(module.k, scheme.bits, is_stream);
   if (!has_shape(packed, {module.n, n_words})) groups.reject_shapes();

@@ -70,7 +70,7 @@ Json preset_of(const std::string& name, const std::string& where) {
   for (const auto& [preset, text] : kPresets) {
     if (preset == key) return Json::parse(text);
   }
-  std::string known = "W1A16 to W8A16, W4A16_ASYM, W1A8 to W8A8";
+  std::string known = "W1A16 to W8A16, W4A16_ASYM, W1A8 to W8A8, W1A4 to W8A4";
   for (const auto& [preset, text] : kPresets) known += fmt::format(", {}", preset);
   fail_model("{}: not the name of a preset (known: {})", where, known);
 }
@@ -110,13 +110,13 @@ std::pair<std::string, const Json*> find_group(const CheckpointView& view, const
   if (!groups || !groups->is_object())
     fail_model("{}: config_groups: expected an object (got {})", settings, groups ? preview(*groups) : "nothing");
   std::pair<std::string, const Json*> by_class;
-  for (const auto& [name, group] : groups->items()) {
+  for (const auto& [name, group] : ordered_members(view, "config_groups")) {
     const std::string where = fmt::format("{}: config_groups.{}", settings, printable(name));
-    const std::vector<std::string> targets = targets_of(group, where);
+    const std::vector<std::string> targets = targets_of(*group, where);
     if (is_for_attention(targets)) continue;
     for (const std::string& target : targets) {
-      if (matches_name_or_regex(target, module.name, where + ".targets")) return {name, &group};
-      if (!by_class.second && targets_class(target, module)) by_class = {name, &group};
+      if (matches_name_or_regex(target, module.name, where + ".targets")) return {name, group};
+      if (!by_class.second && targets_class(target, module)) by_class = {name, group};
     }
   }
   if (!by_class.second) {
@@ -181,16 +181,17 @@ namespace {
 
 void check_kv_cache(const Json& scheme, const std::string& where) {
   if (!scheme.is_object()) fail_model("{}: expected an object (got {})", where, preview(scheme));
-  const Json wanted = {
-      {"num_bits", 8}, {"type", "float"}, {"strategy", "tensor"}, {"symmetric", true}, {"dynamic", false}};
+  const Json wanted = {{"num_bits", 8}, {"type", "float"}, {"symmetric", true}, {"dynamic", false}};
   for (const auto& [key, value] : wanted.items()) {
     const Json* have = find_member(scheme, key);
     if (!have || *have == value) continue;
-    fail_model("{}.{}: only static fp8 per tensor is supported (got {}, expected {})", where, key, preview(*have),
-               preview(value));
+    fail_model("{}.{}: only static fp8 is supported (got {}, expected {})", where, key, preview(*have), preview(value));
   }
   const Json* type = find_member(scheme, "type");  // without one, integers are meant
-  if (!type) fail_model("{}.type: only static fp8 per tensor is supported (got nothing, expected \"float\")", where);
+  if (!type) fail_model("{}.type: only static fp8 is supported (got nothing, expected \"float\")", where);
+  const std::string strategy = text(scheme, "strategy", "tensor", where);
+  if (strategy != "tensor" && strategy != "attn_head")
+    fail_model("{}.strategy: only one scale per tensor or per head is supported (got {})", where, preview(strategy));
 }
 
 /// Rotations of weights are in the weights already; those of inputs, outputs and caches happen at run time.

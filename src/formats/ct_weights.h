@@ -54,7 +54,7 @@ class IntGroups {
   const TensorInfo* scale_;
   const TensorInfo* zero_;
   int bits_;
-  int64_t wanted_size_, n_groups_ = 1;
+  int64_t wanted_size_, block_rows_, n_groups_ = 1;
   Encoding encoding_;
   std::optional<GroupValues> values_;
   std::vector<uint8_t> zeros_;  // [n, n_groups], plus 2^(bits-1) as the codes are

@@ -16,7 +16,9 @@ constexpr std::string_view kNames[] = {
     "*_proj.*_scale",       // ModelOpt
     "*_proj.output_scale",  // Quark, older AutoFP8
     "attn.*_scale",         // names of vLLM itself
-    "*_cache.scale",        // Hunyuan
+    "qkv_proj.*_scale",     // of fused projections
+    "qkqkv_proj.*_scale",
+    "*_cache.scale",  // Hunyuan
 };
 constexpr std::string_view kBoth = "kv_scale";
 // Scales of queries and probabilities, which stay floats here, and zero points, which are zero.

@@ -231,10 +231,11 @@ bool claims(const CheckpointView& view, const Module& module) {
 }
 
 constexpr std::string_view kAliases[] = {"modelopt_fp4", "modelopt_mixed", "modelopt_mxfp8", "petit_nvfp4"};
+constexpr std::string_view kAlso[] = {"humming"};
 
 }  // namespace
 
 extern constexpr Format kModelopt{
-    .name = "modelopt", .aliases = kAliases, .origin = origin, .claims = claims, .plan = plan};
+    .name = "modelopt", .aliases = kAliases, .also = kAlso, .origin = origin, .claims = claims, .plan = plan};
 
 }  // namespace packhorse

@@ -52,14 +52,10 @@ bool names_linear(const std::string& key) { return key.substr(key.rfind('.') + 1
 
 template <class Fits>
 const Json* find_entry(const CheckpointView& view, std::string_view list, Fits&& fits, std::string& where) {
-  const Json* entries = find_member(view.quantization_config, list);
-  if (!entries) return nullptr;
-  where = fmt::format("{}.{}", settings_name(view), list);
-  if (!entries->is_object()) fail_model("{}: expected an object (got {})", where, preview(*entries));
-  for (const auto& [key, value] : entries->items()) {
-    if (value.is_null() || !fits(key)) continue;
-    where += fmt::format(" '{}'", printable(key));
-    return &value;
+  for (const auto& [key, value] : ordered_members(view, std::string(list))) {
+    if (value->is_null() || !fits(key)) continue;
+    where = fmt::format("{}.{} '{}'", settings_name(view), list, printable(key));
+    return value;
   }
   return nullptr;
 }

@@ -30,10 +30,13 @@ std::vector<std::pair<std::string, const Json*>> ordered_members(const Checkpoin
   if (!object->is_object())
     fail_model("{}.{}: expected an object (got {})", settings_name(view), key, preview(*object));
   std::vector<std::pair<std::string, const Json*>> members;
-  if (const auto order = view.quantization_order.find(key); order != view.quantization_order.end()) {
-    for (const std::string& name : order->second) {
-      if (const auto member = object->find(name); member != object->end()) members.emplace_back(name, &*member);
-    }
+  const auto order = view.quantization_order.find(key);
+  if (order == view.quantization_order.end()) {
+    for (const auto& [name, member] : object->items()) members.emplace_back(name, &member);
+    return members;
+  }
+  for (const std::string& name : order->second) {
+    if (const auto member = object->find(name); member != object->end()) members.emplace_back(name, &*member);
   }
   return members;
 }

@@ -17,8 +17,8 @@ std::string lower(std::string_view text);
 std::string settings_name(const CheckpointView& view);
 /// "gptq"; empty without settings or method.
 std::string quant_method(const CheckpointView& view);
-/// Members of the object `key` of the settings in the order of the file, for rules that are tried in turn; none where
-/// it is absent or null. Throws Error{model} when it is no object.
+/// Members of the object `key` of the settings in the order of the file (by name where that is not known), for rules
+/// that are tried in turn; none where it is absent or null. Throws Error{model} when it is no object.
 std::vector<std::pair<std::string, const Json*>> ordered_members(const CheckpointView& view, const std::string& key);
 
 // The value under `key`, or `missing` when the key is absent or null. `where` names the object. Error{model} for a

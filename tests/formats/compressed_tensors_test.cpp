@@ -222,6 +222,13 @@ TEST(CompressedTensors, EveryWidthWithZeroPointsAndWithout) {
   }
 }
 
+TEST(CompressedTensors, WidthsThatAreTheSameInBothPackings) {
+  for (const bool is_stream : {true, false}) {  // 12 words of 5 bits, 2 of 3 bits, 1 of 6 bits
+    expect_read(write({.bits = 5, .n = 37, .k = 72, .group = 24, .zeros = Zeros::packed, .is_stream = is_stream}));
+    expect_read(write({.bits = 3, .n = 37, .k = 20, .zeros = Zeros::none, .is_stream = is_stream}));
+  }
+}
+
 TEST(CompressedTensors, GroupsAndScaleTypes) {
   for (const char* type : {"BF16", "F16", "F32"}) {
     for (const int64_t group : {int64_t{-1}, int64_t{0}, int64_t{32}, int64_t{48}, int64_t{300}}) {

@@ -22,6 +22,8 @@ TEST(CompressedTensorsInputs, Schemes) {
       << "per tensor is taken per token";
   EXPECT_EQ(scheme(R"({"dynamic": true, "strategy": "token", "symmetric": false})"),
             (ActScheme{.code = Code::int8, .symmetric = false, .divisor = 255}));
+  EXPECT_EQ(scheme(R"({"num_bits": 4, "dynamic": true, "strategy": "token"})"),
+            (ActScheme{.code = Code::int4, .divisor = 7.5f}));
   EXPECT_EQ(scheme(R"({"num_bits": 8, "type": "int"})"), (ActScheme{.code = Code::int8, .scale = Scale::fixed}));
   EXPECT_EQ(scheme(R"({"symmetric": false})"),
             (ActScheme{.code = Code::int8, .scale = Scale::fixed, .symmetric = false}));
@@ -32,6 +34,8 @@ TEST(CompressedTensorsInputs, Schemes) {
   EXPECT_EQ(scheme(R"({"type": "float", "dynamic": true, "group_size": 128})"),
             (ActScheme{.code = Code::fp8, .group = 128, .divisor = 448}));
   EXPECT_EQ(scheme(R"({"type": "float", "dynamic": true, "group_size": 32, "scale_dtype": "torch.uint8"})"),
+            (ActScheme{.code = Code::fp8, .scale = Scale::power_ceil, .group = 32, .divisor = 448}));
+  EXPECT_EQ(scheme(R"({"type": "float", "dynamic": true, "group_size": 32, "scale_dtype": "torch.float8_e8m0fnu"})"),
             (ActScheme{.code = Code::fp8, .scale = Scale::power_ceil, .group = 32, .divisor = 448}));
   EXPECT_EQ(scheme(R"({"type": "float", "num_bits": 4, "dynamic": true, "group_size": 32})"),
             (ActScheme{.code = Code::e2m1, .scale = Scale::power_even, .group = 32, .shift = 2}));
@@ -44,8 +48,11 @@ TEST(CompressedTensorsInputs, WhatIsNotSupportedIsNamed) {
   const auto failure = [](const char* settings) {
     return testing::failure_of(ErrorKind::model, [&] { ct::act_scheme(Json::parse(settings), "S"); });
   };
-  EXPECT_THAT(failure(R"({"num_bits": 4, "dynamic": true})"),
-              HasSubstr("S.num_bits: not supported for int4 activations (got 4, supported: 8)"));
+  EXPECT_THAT(failure(R"({"num_bits": 5, "dynamic": true})"),
+              HasSubstr("S.num_bits: not supported for int5 activations (got 5, supported: 4, 8)"));
+  EXPECT_THAT(failure(R"({"num_bits": 4})"), HasSubstr("S.dynamic: not supported for int4 activations"));
+  EXPECT_THAT(failure(R"({"num_bits": 4, "dynamic": true, "strategy": "token", "symmetric": false})"),
+              HasSubstr("S.symmetric: not supported for int4 activations (got false, supported: true)"));
   EXPECT_THAT(failure(R"({"type": "float", "num_bits": 6})"), HasSubstr("S.num_bits: not supported for float6"));
   EXPECT_THAT(failure(R"({"dynamic": true, "group_size": 128})"), HasSubstr("S.strategy: not supported for int8"));
   EXPECT_THAT(failure(R"({"dynamic": "local"})"), HasSubstr("S.dynamic: not supported for int8 activations (got \"l"));
@@ -128,7 +135,7 @@ TEST(CompressedTensorsSettings, Presets) {
   expect("MXFP8A16", true, 8, 32, {});
   expect("MXFP8", true, 8, 32, mxfp8);
   const auto failure = [&](const char* name) { return testing::failure_of(ErrorKind::model, [&] { preset(name); }); };
-  EXPECT_THAT(failure("W4A4"), HasSubstr("config_groups.W4A4.input_activations.num_bits: not supported for int4"));
+  expect("W4A4", false, 4, ct::kAnySize, {.code = Code::int4, .divisor = 7.5f});
   EXPECT_THAT(failure("W4A17"), HasSubstr("config_groups.W4A17: not the name of a preset (known: W1A16"));
   EXPECT_THAT(failure("MXFP5"), HasSubstr("not the name of a preset"));
 }
@@ -151,6 +158,14 @@ TEST(CompressedTensorsSettings, BlocksAndEmbeddings) {
   }
   EXPECT_EQ(scheme_of(group({64, 128})).act.code, Code::int8);
   EXPECT_EQ(scheme_of(group({64, 128}), "model.embed_tokens").act.code, Code::none) << "tokens are not activations";
+}
+
+TEST(CompressedTensorsSettings, TheFirstGroupOfTheFileCounts) {
+  CheckpointView view;
+  const auto group = [](int bits) { return Json{{"targets", {"re:.*up_proj"}}, {"weights", {{"num_bits", bits}}}}; };
+  view.quantization_config = {{"config_groups", {{"group_10", group(4)}, {"group_9", group(8)}}}};
+  view.quantization_order = {{"config_groups", {"group_9", "group_10"}}};
+  EXPECT_EQ(ct::scheme_of(view, module_of("model.layers.0.mlp.up_proj", 4, 4)).bits, 8);
 }
 
 TEST(CompressedTensorsSettings, OutputsAreNotQuantized) {
@@ -179,9 +194,12 @@ TEST(CompressedTensorsSettings, CachesAndRotations) {
   check(R"({"transform_config": {"config_groups": {"u": {"type": "hadamard", "apply": [
              {"targets": ["Linear"], "location": "weight_output"},
              {"targets": ["Linear"], "location": "weight_input", "inverse": true}]}}}})");
-  EXPECT_THAT(failure(R"({"kv_cache_scheme": {"type": "float", "strategy": "attn_head"}})"),
-              HasSubstr("kv_cache_scheme.strategy: only static fp8 per tensor is supported (got \"attn_head\""));
-  EXPECT_THAT(failure(R"({"kv_cache_scheme": {"num_bits": 8}})"), HasSubstr("kv_cache_scheme.type: only static fp8"));
+  check(R"({"kv_cache_scheme": {"type": "float", "strategy": "attn_head"}})");
+  EXPECT_THAT(
+      failure(R"({"kv_cache_scheme": {"type": "float", "strategy": "channel"}})"),
+      HasSubstr("kv_cache_scheme.strategy: only one scale per tensor or per head is supported (got \"channel\""));
+  EXPECT_THAT(failure(R"({"kv_cache_scheme": {"num_bits": 8}})"),
+              HasSubstr("kv_cache_scheme.type: only static fp8 is"));
   EXPECT_THAT(failure(R"({"kv_cache_scheme": {"num_bits": 4, "type": "float"}})"),
               HasSubstr("kv_cache_scheme.num_bits"));
   EXPECT_THAT(failure(R"({"kv_cache_scheme": "fp8"})"), HasSubstr("kv_cache_scheme: expected an object (got \"fp8\")"));

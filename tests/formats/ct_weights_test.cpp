@@ -82,6 +82,22 @@ TEST(CompressedTensorsBytes, IntegersOfAllWidths) {
   }
 }
 
+TEST(CompressedTensorsBytes, IntegersInBlocksAndOlderSettings) {
+  Written blocks = integers(8, 5, 72, 0, true);
+  const std::vector<int8_t> codes(5 * 72, 3);
+  blocks.tensors.add("p.weight", "I8", {5, 72}, codes);
+  const std::vector<float> scales = {1, 2, 3, 4, 5, 6};
+  blocks.tensors.add("p.weight_scale", "F32", {2, 3}, scales);
+  for (int64_t i = 0; i < 5 * 72; ++i)
+    blocks.values[static_cast<size_t>(i)] = 3 * scales[static_cast<size_t>(i / 72 / 4 * 3 + i % 72 / 32)];
+  blocks.config = config_of({{"strategy", "block"}, {"block_structure", {4, 32}}});
+  blocks.expect_read();
+  blocks.config.erase("quant_method");
+  blocks.expect_read();
+  blocks.config["quant_method"] = "sparseml";
+  blocks.expect_read();
+}
+
 TEST(CompressedTensorsBytes, fault_052_integers) {
   Written four = integers(4, 4, 64, 32, true);
   std::vector<int8_t> codes(4 * 64);

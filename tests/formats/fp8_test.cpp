@@ -130,6 +130,25 @@ TEST(Fp8, BlocksOfOtherSizesAndNames) {
   EXPECT_EQ(encoding.act.group, 32);
 }
 
+TEST(Fp8, BlocksWithoutTheirSizeQuantizeInputsInGroups) {
+  Written written(130, 300);
+  written.tensors.add("p.weight_scale_inv", "F32", {2, 3}, std::vector<float>{1, 2, 3, 4, 5, 6});
+  CheckpointView view;
+  EXPECT_EQ(planned(written, kDynamic, view).encoding.act.group, 128);
+}
+
+TEST(Fp8, StaticScaleUnderTheNameOfFineGrainedFp8) {
+  Written written(4, 64);
+  written.tensors.add("p.weight_scale_inv", "BF16", {}, std::vector<uint16_t>{f32_to_bf16(0.375f)});
+  written.tensors.add("p.activation_scale", "F32", {}, std::vector<float>{0.0125f});
+  const Json config = {
+      {"quant_method", "fp8"}, {"activation_scheme", "static"}, {"weight_block_size", nullptr}, {"dequantize", false}};
+  CheckpointView view;
+  const WeightPlan plan = planned(written, config, view);
+  EXPECT_EQ(plan.encoding.act.scale, ActScheme::Scale::fixed);
+  EXPECT_EQ(plan.input.act_scale, 0.0125f);
+}
+
 TEST(Fp8, PowersOfTwoAsScales) {
   Written written(128, 384);
   // 2^-127, 2^0 and 2^127: the least, one and the largest.

@@ -34,6 +34,7 @@ INSTANTIATE_TEST_SUITE_P(Tools, KvScaleNames,
                          ::testing::Values(Names{".k_scale", ".v_scale"}, Names{".k_proj.k_scale", ".v_proj.v_scale"},
                                            Names{".k_proj.output_scale", ".v_proj.output_scale"},
                                            Names{".attn.k_scale", ".attn.v_scale"},
+                                           Names{".qkv_proj.k_scale", ".qkv_proj.v_scale"},
                                            Names{".k_cache.scale", ".v_cache.scale"}));
 
 TEST(KvScales, one_serves_both_and_heads_may_differ) {

@@ -4,6 +4,7 @@
 
 #include "base/half.h"
 #include "fixture_rows.h"
+#include "formats/quark_settings.h"
 
 namespace packhorse {
 namespace {
@@ -329,6 +330,13 @@ TEST(Quark, SettingsByNameAndClass) {
   config["layer_type_quant_config"] = {{"torch.nn.modules.linear.Linear", entry(nullptr)}};
   EXPECT_EQ(code("a.k_proj"), ActScheme::Code::none);
   config.erase("layer_type_quant_config");
+  {
+    CheckpointView ordered;
+    ordered.quantization_config = config;
+    ordered.quantization_config["layer_quant_config"] = {{"*", entry(kFp8)}, {"*.k_proj", entry(nullptr)}};
+    ordered.quantization_order = {{"layer_quant_config", {"*.k_proj", "*"}}};
+    EXPECT_TRUE(quark_scheme(ordered, testing::module_of("a.k_proj", 2, 64)).input.empty()) << "the first that fits";
+  }
   config["global_quant_config"] = nullptr;
   EXPECT_THAT(testing::failure_of(ErrorKind::model, [&] { code("a.k_proj"); }),
               HasSubstr("quantization_config.global_quant_config: expected an object for module 'a.k_proj'"));

@@ -133,6 +133,14 @@ TEST(PlanQuantization, NamesThatBelongToSeveralDialects) {
             "quantization 'torchao' does not match the checkpoint, which is quantized with 'gptq'");
 }
 
+TEST(PlanQuantization, NamesOfOtherReadersAndSpellings) {
+  for (const char* own : {"fp8", "compressed-tensors", "modelopt"})
+    EXPECT_EQ(planned(directory({{"quant_method", own}}), {"humming", "", nullptr}),
+              fmt::format("{} (checkpoint)", own));
+  const CheckpointView view = directory({{"quant_method", "compressed-tensors"}});
+  EXPECT_EQ(planned(view, {"compressed_tensors", "", nullptr}), "compressed-tensors (checkpoint)");
+}
+
 TEST(PlanQuantization, Gguf) {
   const CheckpointView floats = gguf(0), blocks = gguf(2);
   EXPECT_EQ(planned(floats, {}), "none");

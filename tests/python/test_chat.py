@@ -85,9 +85,10 @@ def test_answer_and_end(chat, answer_to):
 def test_many_lines_are_one_message(chat, answer_to, keys):
     terminal = chat(*SAMPLED)
     terminal.type(keys)
+    shown = terminal.wait_for("\n> ")  # what is typed during an answer stands amid it
+    assert answer_to("one\ntwo") in visible(shown) + "\n"
     terminal.type("/exit\r")
     assert terminal.wait_end() == 0
-    assert answer_to("one\ntwo") in visible(terminal.shown())
 
 
 def test_commands(chat, answer_to):
