@@ -94,7 +94,8 @@ LineEditor::Input LineEditor::read(std::string_view prompt) {
   signals_ = &watch;
   interrupted_ = false;
   if (!is_dumb_terminal()) write_stderr(kPasteOn);
-  el_set(editor_.get(), EL_PREP_TERM, 1);  // el_gets would show the prompt first: who types at once would be echoed twice
+  el_set(editor_.get(), EL_PREP_TERM,
+         1);  // el_gets would show the prompt first: who types at once would be echoed twice
   int n_bytes = 0;
   const char* line = el_gets(editor_.get(), &n_bytes);
   Input input{line ? Event::line : interrupted_ ? Event::interrupt : Event::end, line ? line : typed()};
