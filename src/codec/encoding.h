@@ -130,6 +130,33 @@ struct Encoding {
 inline constexpr bool is_float(Element e) { return e == Element::f32 || e == Element::f16 || e == Element::bf16; }
 inline constexpr uint32_t element_bytes(Element e) { return e == Element::f32 ? 4 : is_float(e) ? 2 : 1; }
 
+/// Bytes of one scale, min or zero point; a u4 scale shares its byte with the min.
+inline constexpr int scale_bytes(ScaleType type) {
+  switch (type) {
+    case ScaleType::none:
+    case ScaleType::u4:
+      return 0;
+    case ScaleType::f32:
+      return 4;
+    case ScaleType::f16:
+    case ScaleType::bf16:
+      return 2;
+    default:
+      return 1;
+  }
+}
+
+/// Elements per scale within a row of K elements: K for `row`, size for `along_k`, gcd(K, size) for `flat`.
+inline constexpr int64_t group_along_row(const Grouping& grouping, int64_t k) {
+  if (grouping.kind == GroupKind::row) return k;
+  int64_t a = grouping.size, b = grouping.kind == GroupKind::flat ? k : 0;
+  while (b) {
+    const int64_t r = a % b;
+    a = b, b = r;
+  }
+  return a;
+}
+
 /// Bytes of a row's index bits above the low 8, for 32 columns.
 inline constexpr int high_bytes(const CodeGrid& grid) { return (32 / grid.width * (grid.index_bits - 8) + 7) / 8; }
 

@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <numeric>
 
 #include "codec/widen.h"
 
@@ -14,20 +13,6 @@ int64_t code_bytes(const Encoding& encoding, int64_t k) {
   if (encoding.element == Element::grid) return k / encoding.grid->width * kGridEntryBytes;
   if (encoding.element == Element::minifloat) return encoding.bits > 8 ? 2 * k : k;
   return k * element_bytes(encoding.element);
-}
-
-int64_t group_along_row(const Grouping& grouping, int64_t k) {
-  switch (grouping.kind) {
-    case GroupKind::none:
-      return 0;
-    case GroupKind::row:
-      return k;
-    case GroupKind::along_k:
-      return grouping.size;
-    case GroupKind::flat:
-      return std::gcd(k, static_cast<int64_t>(grouping.size));
-  }
-  return 0;
 }
 
 void RowBlock::resize(const Encoding& encoding, int64_t begin, int64_t rows, int64_t columns) {
@@ -79,25 +64,7 @@ const char* type_name(ScaleType type) {
   return "none";
 }
 
-int type_bits(ScaleType type) {
-  switch (type) {
-    case ScaleType::none:
-      break;
-    case ScaleType::f32:
-      return 32;
-    case ScaleType::f16:
-    case ScaleType::bf16:
-      return 16;
-    case ScaleType::u8:
-    case ScaleType::i8:
-    case ScaleType::e8m0:
-    case ScaleType::e4m3:
-      return 8;
-    case ScaleType::u4:
-      return 4;
-  }
-  return 0;
-}
+int type_bits(ScaleType type) { return type == ScaleType::u4 ? 4 : 8 * scale_bytes(type); }
 
 }  // namespace
 

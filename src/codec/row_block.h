@@ -36,9 +36,6 @@ inline constexpr int64_t kGridEntryBytes = 3;
 /// Bytes of a row's canonical codes.
 int64_t code_bytes(const Encoding& encoding, int64_t k);
 
-/// Elements per scale within a row of K elements: K for `row`, size for `along_k`, gcd(K, size) for `flat`.
-int64_t group_along_row(const Grouping& grouping, int64_t k);
-
 /// Scale and min of group g of block row r as the product of both levels, one rounding each; its zero point.
 float group_scale(const Encoding& encoding, const RowBlock& rows, int64_t r, int64_t g);
 float group_min(const Encoding& encoding, const RowBlock& rows, int64_t r, int64_t g);

@@ -9,6 +9,8 @@
 // `bits` and `group_size` hold for all modules save those in "extra_config": {name or expression: {settings}}. By name
 // (in full, or its last parts) comes before expressions, which may match anywhere. Modules of 16 bits are plain.
 
+#include "formats/auto_round.h"
+
 #include <algorithm>
 #include <functional>
 
@@ -21,14 +23,12 @@
 namespace packhorse {
 namespace {
 
-constexpr std::string_view kMethods[] = {"auto-round", "intel/auto-round", "auto_round", "inc"};
+constexpr std::string_view kName = "auto-round";
 constexpr std::string_view kAliases[] = {"intel/auto-round", "auto_round", "inc"};
 constexpr std::string_view kAlso[] = {"humming"};
 constexpr int64_t kPlainBits = 16;
 
-bool is_own(const CheckpointView& view) {
-  return std::ranges::find(kMethods, qweight_method(view)) != std::end(kMethods);
-}
+bool is_own(const CheckpointView& view) { return is_auto_round(qweight_method(view)); }
 
 Origin origin(const CheckpointView& view) {
   if (!is_own(view)) return Origin::other;
@@ -109,7 +109,11 @@ WeightPlan plan(const CheckpointView& view, const Module& module) {
 
 }  // namespace
 
+bool is_auto_round(std::string_view quant_method) {
+  return quant_method == kName || std::ranges::find(kAliases, quant_method) != std::end(kAliases);
+}
+
 extern constexpr Format kAutoRound{
-    .name = "auto-round", .aliases = kAliases, .also = kAlso, .origin = origin, .claims = claims, .plan = plan};
+    .name = kName, .aliases = kAliases, .also = kAlso, .origin = origin, .claims = claims, .plan = plan};
 
 }  // namespace packhorse

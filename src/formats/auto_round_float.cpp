@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "formats/act_schemes.h"
+#include "formats/auto_round.h"
 #include "formats/fp4_weight.h"
 #include "formats/fp8_weight.h"
 #include "formats/settings.h"
@@ -23,11 +24,6 @@ namespace {
 
 constexpr int64_t kMaxBlock = 1 << 15;
 constexpr int64_t kFloatBits = 16;  // from here on activations stay as they are
-
-bool is_own(const CheckpointView& view) {
-  const std::string method = quant_method(view);
-  return method == "auto-round" || method == "intel/auto-round" || method == "auto_round" || method == "inc";
-}
 
 bool quantizes_input(const CheckpointView& view) {
   return whole_number(view.quantization_config, "act_bits", 1, 32, kFloatBits, settings_name(view)) < kFloatBits;
@@ -90,7 +86,8 @@ WeightPlan plan(const CheckpointView& view, const Module& module) {
 }
 
 bool claims(const CheckpointView& view, const Module& module) {
-  return is_own(view) && (is_fp8(view, module) || part_is(view, module, "weight_packed", {DType::u8}));
+  return is_auto_round(quant_method(view)) &&
+         (is_fp8(view, module) || part_is(view, module, "weight_packed", {DType::u8}));
 }
 
 }  // namespace

@@ -20,13 +20,6 @@ DType code_dtype(const Encoding& encoding) {
 /// Reads codes of rows [begin, begin + count), one per byte as they are in the file.
 using ReadCodes = std::function<void(int64_t begin, int64_t count, uint8_t* codes)>;
 
-void check_dtype(const CheckpointView& view, const std::string& name, const Encoding& encoding) {
-  const TensorInfo& tensor = view.at(name);
-  const DType want = code_dtype(encoding);
-  if (tensor.dtype != want)
-    fail_model("{}: wrong dtype (got {}, expected {})", view.describe(name), info(tensor.dtype).name, info(want).name);
-}
-
 ReadCodes read_rows(const CheckpointView& view, const Module& module, const std::string& name, int bits,
                     int64_t row_lines) {
   if (module.k * bits % 8 != 0)
@@ -120,7 +113,7 @@ WeightPlan plan_coded_rows(const CheckpointView& view, const Module& module, Cod
   const std::string codes_name = module.source + rows.joint + rows.codes;
   const std::string scale_name = module.source + rows.joint + rows.scale;
   const Encoding& encoding = rows.encoding;
-  check_dtype(view, codes_name, encoding);
+  require_dtype(view, codes_name, code_dtype(encoding));
   const int64_t n_groups = groups_per_row(encoding.grouping, module.k);
   const auto coded = std::make_shared<const Coded>(Coded{
       .encoding = encoding,

@@ -44,17 +44,6 @@ void Packed::read(int64_t begin, int64_t count, RowBlock& rows) const {
   groups.read(rows);
 }
 
-/// weight_shape, where it is there, repeats what the model's config says.
-void check_shape(const CheckpointView& view, const Module& module) {
-  const std::string name = tensor_name(module, "weight_shape");
-  if (!view.find(name)) return;
-  int64_t shape[2] = {};
-  view.read(tensor_of_size(view, name, DType::i64, 2), 0, std::as_writable_bytes(std::span(shape)));
-  if (shape[0] == module.n && shape[1] == module.k) return;
-  fail_model("{}: does not fit the model (got [{}, {}], expected [{}, {}])", view.describe(name), shape[0], shape[1],
-             module.n, module.k);
-}
-
 /// Columns by their groups, which weight_g_idx gives; empty when they stand so in the file. -1 in all of it says so
 /// too.
 std::vector<int32_t> column_order(const CheckpointView& view, const Module& module, int64_t group_size) {
@@ -107,7 +96,7 @@ WeightPlan plan_packed(const CheckpointView& view, const Module& module) {
   const Scheme scheme = scheme_of(view, module);
   const std::string name = tensor_name(module, "weight_packed");
   const TensorInfo& packed = view.at(name);
-  check_shape(view, module);
+  check_stated_shape(view, module, "weight_shape");
   const bool is_stream = crosses_words(view, module, packed, scheme.bits);
   const IntGroups groups(view, module, scheme, "weight_packed", is_stream);
   const int64_t n_words = words_of(module.k, scheme.bits, is_stream);

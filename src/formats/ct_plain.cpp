@@ -38,9 +38,7 @@ ReadRows reader_of(const CheckpointView& view, const Module& module, const Dense
 }
 
 WeightPlan plan_floats(const CheckpointView& view, const Module& module, const Dense& dense) {
-  Encoding encoding{.element = Element::f32, .bits = 32};
-  if (dense.dtype != DType::f32)
-    encoding = {.element = dense.dtype == DType::f16 ? Element::f16 : Element::bf16, .bits = 16};
+  const Encoding encoding = float_encoding(dense.dtype);
   return {.name = view.describe(tensor_name(module, dense.part)),
           .encoding = encoding,
           .n = module.n,

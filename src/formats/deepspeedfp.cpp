@@ -16,6 +16,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "codec/bitsandbytes.h"
 #include "formats/flat_source.h"
 #include "formats/settings.h"
 #include "formats/source.h"
@@ -49,12 +50,7 @@ Settings parse_settings(const Json& config) {
     fail(ErrorKind::usage, "{}: bits: expected 4, 6, 8 or 12 (got {})", where, bits ? preview(*bits) : "nothing");
   }
   Settings settings{width->encoding, width->largest};
-  int64_t group = 0;
-  try {
-    group = whole_number(config, "group_size", 1, int64_t{1} << 24, 512, where);
-  } catch (const Error& e) {
-    throw Error(ErrorKind::usage, e.what());
-  }
+  const int64_t group = whole_number(config, "group_size", 1, int64_t{1} << 24, 512, where);
   settings.encoding.grouping = {GroupKind::flat, static_cast<uint32_t>(group)};
   settings.encoding.scale = ScaleType::f32;
   return settings;
@@ -102,10 +98,7 @@ class Encoder {
       *out = static_cast<uint8_t>(code);
       if (e.bits > 8) out[1] = static_cast<uint8_t>(code >> 8);
     }
-    for (int64_t i = 0; i < count * rows.n_groups; ++i) {
-      const int64_t at = first + i / rows.n_groups * k + i % rows.n_groups * rows.group_k;
-      rows.scale[static_cast<size_t>(i)] = scales[static_cast<size_t>(at / group - first_group)];
-    }
+    spread_block_scales(scales.data(), first, rows.group_k, count * rows.n_groups, group, rows.scale.data());
   }
 
  private:

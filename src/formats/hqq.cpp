@@ -194,17 +194,6 @@ void Weight::read(int64_t begin, int64_t count, RowBlock& rows) const {
 
 // --- planning ---
 
-/// `shape`, where it is there, repeats what the model's config says.
-void check_shape(const CheckpointView& view, const Module& module) {
-  const std::string name = tensor_name(module, "shape");
-  if (!view.find(name)) return;
-  int64_t shape[2] = {};
-  view.read(tensor_of_size(view, name, DType::i64, 2), 0, std::as_writable_bytes(std::span(shape)));
-  if (shape[0] == module.n && shape[1] == module.k) return;
-  fail_model("{}: does not fit the model (got [{}, {}], expected [{}, {}])", view.describe(name), shape[0], shape[1],
-             module.n, module.k);
-}
-
 /// Elements per group, from the number of scales; the settings must agree.
 int64_t group_of(const CheckpointView& view, const Module& module, const Settings& settings) {
   const TensorInfo& scale = view.at(tensor_name(module, "scale"));
@@ -238,7 +227,7 @@ WeightPlan plan(const CheckpointView& view, const Module& module) {
   const Settings settings(view, module);
   const Packing& packing = packing_of(settings);
   check_settings(settings);
-  check_shape(view, module);
+  check_stated_shape(view, module, "shape");
   const int64_t group = group_of(view, module, settings), n_groups = module.n * module.k / group;
   if (packing.element_bytes == 1 && n_groups % packing.n_blocks) {
     fail_model("{}: {} groups do not split into {} blocks", view.describe(tensor_name(module, "W_q")), n_groups,

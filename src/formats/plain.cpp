@@ -11,15 +11,10 @@ bool claims(const CheckpointView& view, const Module& module) {
   return weight && is_plain_float(weight->dtype);
 }
 
-Encoding encoding_of(DType dtype) {
-  if (dtype == DType::f32) return {.element = Element::f32, .bits = 32};
-  return {.element = dtype == DType::f16 ? Element::f16 : Element::bf16, .bits = 16};
-}
-
 WeightPlan plan(const CheckpointView& view, const Module& module) {
   const std::string name = weight_name(module);
   const RowSource source(view, module, name);
-  const Encoding encoding = encoding_of(source.tensor().dtype);
+  const Encoding encoding = float_encoding(source.tensor().dtype);
   return {.name = view.describe(name),
           .encoding = encoding,
           .n = module.n,

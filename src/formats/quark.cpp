@@ -32,14 +32,6 @@ namespace {
 
 // --- activations ---
 
-/// The code of zero of static int8 activations.
-int32_t read_input_zero(const CheckpointView& view, const Module& module) {
-  int8_t zero = 0;
-  const TensorInfo& tensor = tensor_of_size(view, tensor_name(module, "input_zero_point"), DType::i8, 1);
-  view.read(tensor, 0, std::as_writable_bytes(std::span(&zero, 1)));
-  return zero;
-}
-
 ActScheme::Scale power_rule(const QuarkSpec& spec, const Module& module) {
   if (spec.power_rule == "even") return ActScheme::Scale::power_even;
   if (spec.power_rule == "floor") return ActScheme::Scale::power_floor;
@@ -81,7 +73,7 @@ void set_act(const CheckpointView& view, const Module& module, const QuarkScheme
   rows.encoding.act = is_int8 ? kInt8Static : kFp8Static;
   rows.encoding.act.symmetric = spec.symmetric || !is_int8;
   rows.input.act_scale = read_positive(view, module, "input_scale");
-  if (!rows.encoding.act.symmetric) rows.input.act_zero = read_input_zero(view, module);
+  if (!rows.encoding.act.symmetric) rows.input.act_zero = read_i8(view, tensor_name(module, "input_zero_point"));
 }
 
 // --- weights ---

@@ -67,8 +67,7 @@ Words words_of(const CheckpointView& view, const Module& module, std::string_vie
   const int64_t per_line = (module.n + kPerWord - 1) / kPerWord;
   const TensorInfo& tensor = module.n_experts ? tensor_of_shape(view, name, {module.n_experts, lines, per_line})
                                               : tensor_of_shape(view, name, {lines, per_line});
-  if (tensor.dtype != DType::i32)
-    fail_model("{}: wrong dtype (got {}, expected I32)", view.describe(name), info(tensor.dtype).name);
+  require_dtype(view, name, DType::i32);
   return {.tensor = WholeTensor(view, tensor),
           .first = source_bytes(tensor, module) * static_cast<uint64_t>(module.expert),
           .per_line = per_line,

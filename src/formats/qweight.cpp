@@ -116,12 +116,6 @@ ScaleType float_scale_type(const CheckpointView& view, const std::string& name) 
   return scale_type(view, name);
 }
 
-void require_dtype(const CheckpointView& view, const std::string& name, DType dtype) {
-  const TensorInfo& tensor = view.at(name);
-  if (tensor.dtype != dtype)
-    fail_model("{}: wrong dtype (got {}, expected {})", view.describe(name), info(tensor.dtype).name, info(dtype).name);
-}
-
 uint64_t bytes_of(const CheckpointView& view, const Module& module, std::initializer_list<std::string_view> parts) {
   uint64_t bytes = 0;
   for (const std::string_view part : parts) {

@@ -44,8 +44,6 @@ int64_t columns_per_scale(const CheckpointView& view, const Module& module, cons
 
 /// Storage type of scales, plain floats. Throws Error{model} for any other.
 ScaleType float_scale_type(const CheckpointView& view, const std::string& name);
-/// Throws Error{model} when the tensor has another type.
-void require_dtype(const CheckpointView& view, const std::string& name, DType dtype);
 /// Bytes of the module's tensors of these names, where they are there.
 uint64_t bytes_of(const CheckpointView& view, const Module& module, std::initializer_list<std::string_view> parts);
 

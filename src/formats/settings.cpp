@@ -2,8 +2,6 @@
 
 #include <fnmatch.h>
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "base/regex.h"
 
@@ -41,18 +39,9 @@ std::vector<std::pair<std::string, const Json*>> ordered_members(const Checkpoin
   return members;
 }
 
-namespace {
-
-const Json* find_value(const Json& object, std::string_view key) {
-  const Json* value = find_member(object, key);
-  return value && !value->is_null() ? value : nullptr;
-}
-
-}  // namespace
-
 int64_t whole_number(const Json& object, std::string_view key, int64_t low, int64_t high, int64_t missing,
                      const std::string& where) {
-  const Json* value = find_value(object, key);
+  const Json* value = find_member(object, key);
   if (!value) return missing;
   const bool fits = value->is_number_integer() &&
                     (!value->is_number_unsigned() || value->get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX));
@@ -63,39 +52,22 @@ int64_t whole_number(const Json& object, std::string_view key, int64_t low, int6
 }
 
 bool flag(const Json& object, std::string_view key, bool missing, const std::string& where) {
-  const Json* value = find_value(object, key);
+  const Json* value = find_member(object, key);
   if (!value) return missing;
   if (!value->is_boolean()) fail_model("{}.{}: expected true or false (got {})", where, key, preview(*value));
   return value->get<bool>();
 }
 
 std::string text(const Json& object, std::string_view key, std::string_view missing, const std::string& where) {
-  const Json* value = find_value(object, key);
+  const Json* value = find_member(object, key);
   if (!value) return std::string(missing);
   if (!value->is_string()) fail_model("{}.{}: expected a string (got {})", where, key, preview(*value));
   return value->get<std::string>();
 }
 
-std::vector<std::string> names(const Json& object, std::string_view key, const std::string& where) {
-  const Json* value = find_value(object, key);
-  if (!value) return {};
-  if (!value->is_array() || !std::ranges::all_of(*value, [](const Json& name) { return name.is_string(); }))
-    fail_model("{}.{}: expected a list of names (got {})", where, key, preview(*value));
-  return value->get<std::vector<std::string>>();
-}
-
 void require_off(const Json& object, std::string_view key, const std::string& where) {
-  const Json* value = find_value(object, key);
+  const Json* value = find_member(object, key);
   if (value && !value->empty()) fail_model("{}.{}: not supported yet (got {})", where, key, preview(*value));
-}
-
-bool has_component(std::string_view path, std::string_view name) {
-  if (name.empty()) return false;
-  for (size_t at = path.find(name); at != path.npos; at = path.find(name, at + 1)) {
-    const size_t end = at + name.size();
-    if ((at == 0 || path[at - 1] == '.') && (end == path.size() || path[end] == '.')) return true;
-  }
-  return false;
 }
 
 bool matches_name_or_regex(const std::string& pattern, std::string_view path, const std::string& where) {

@@ -27,14 +27,9 @@ int64_t whole_number(const Json& object, std::string_view key, int64_t low, int6
                      const std::string& where);
 bool flag(const Json& object, std::string_view key, bool missing, const std::string& where);
 std::string text(const Json& object, std::string_view key, std::string_view missing, const std::string& where);
-/// A list of strings.
-std::vector<std::string> names(const Json& object, std::string_view key, const std::string& where);
 /// Error{model} "not supported yet" when a setting that this build does not know is on.
 void require_off(const Json& object, std::string_view key, const std::string& where);
 
-/// Whether `name` stands between dots in a module's path: "mlp.gate" in "model.layers.0.mlp.gate", not in
-/// "...mlp.gate_proj".
-bool has_component(std::string_view path, std::string_view name);
 /// By name, or by an expression after "re:" that matches the beginning.
 bool matches_name_or_regex(const std::string& pattern, std::string_view path, const std::string& where);
 /// Shell pattern with * ? and [abc], over the whole of `path` (Python's fnmatch).

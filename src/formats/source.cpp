@@ -47,11 +47,30 @@ const TensorInfo& tensor_of_shape(const CheckpointView& view, std::string_view n
   return tensor;
 }
 
+void require_dtype(const CheckpointView& view, std::string_view name, DType dtype) {
+  const DType got = view.at(name).dtype;
+  if (got != dtype)
+    fail_model("{}: wrong dtype (got {}, expected {})", view.describe(name), info(got).name, info(dtype).name);
+}
+
+void check_stated_shape(const CheckpointView& view, const Module& module, std::string_view part) {
+  const std::string name = tensor_name(module, part);
+  if (!view.find(name)) return;
+  int64_t shape[2] = {};
+  view.read(tensor_of_size(view, name, DType::i64, 2), 0, std::as_writable_bytes(std::span(shape)));
+  if (shape[0] == module.n && shape[1] == module.k) return;
+  fail_model("{}: does not fit the model (got [{}, {}], expected [{}, {}])", view.describe(name), shape[0], shape[1],
+             module.n, module.k);
+}
+
+Encoding float_encoding(DType dtype) {
+  if (dtype == DType::f32) return {.element = Element::f32, .bits = 32};
+  return {.element = dtype == DType::f16 ? Element::f16 : Element::bf16, .bits = 16};
+}
+
 const TensorInfo& tensor_of_size(const CheckpointView& view, std::string_view name, DType dtype, uint64_t n_elements) {
+  require_dtype(view, name, dtype);
   const TensorInfo& tensor = view.at(name);
-  if (tensor.dtype != dtype) {
-    fail_model("{}: wrong dtype (got {}, expected {})", view.describe(name), info(tensor.dtype).name, info(dtype).name);
-  }
   if (tensor.n_elements() != n_elements) {
     fail_model("{}: wrong number of elements (got {} in {}, expected {})", view.describe(name), tensor.n_elements(),
                shape_text(tensor), n_elements);

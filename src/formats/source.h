@@ -18,6 +18,12 @@ const TensorInfo& tensor_of_shape(const CheckpointView& view, std::string_view n
                                   std::initializer_list<int64_t> shape);
 /// Tensor `name`, which must have this dtype and number of elements, whatever its shape.
 const TensorInfo& tensor_of_size(const CheckpointView& view, std::string_view name, DType dtype, uint64_t n_elements);
+/// Throws Error{model} when tensor `name` has another dtype.
+void require_dtype(const CheckpointView& view, std::string_view name, DType dtype);
+/// Throws Error{model} when a tensor that repeats N and K of a module (I64 [2]) is there and says otherwise.
+void check_stated_shape(const CheckpointView& view, const Module& module, std::string_view part);
+/// Of plain float elements: F32, F16 or BF16.
+Encoding float_encoding(DType dtype);
 /// "<module.source>.weight".
 std::string weight_name(const Module& module);
 /// "[2, 3]".

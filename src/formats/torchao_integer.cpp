@@ -71,10 +71,7 @@ void plan_zeros(const FlatTensor& flat, FlatWeight& weight) {
 }
 
 FlatWeight read_bytes(const FlatTensor& flat, int bits) {
-  const std::string name = flat.name("qdata");
-  if (flat.view.at(name).dtype != DType::i8) {
-    fail_model("{}: wrong dtype (got {}, expected I8)", flat.view.describe(name), info(flat.view.at(name).dtype).name);
-  }
+  require_dtype(flat.view, flat.name("qdata"), DType::i8);
   Encoding encoding = integers(bits);
   encoding.grouping = flat.grouping();
   encoding.scale = scale_type(flat.view, flat.name("scale"));

@@ -186,16 +186,6 @@ struct Problem {
   int64_t head_dim = 0;  // attention
 };
 
-/// Elements per scale within a row, as codec's group_along_row, which is not callable from here.
-inline constexpr int64_t group_of(const Problem& p) {
-  if (p.weight.grouping.kind == GroupKind::row) return p.k;
-  int64_t a = p.weight.grouping.size, b = p.weight.grouping.kind == GroupKind::flat ? p.k : 0;
-  while (b) {
-    const int64_t r = a % b;
-    a = b, b = r;
-  }
-  return a;
-}
 /// Bytes that `rows_per_unit` consecutive rows take when packed.
 struct UnitLayout {
   int64_t rows_per_unit = 0;

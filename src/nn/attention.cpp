@@ -38,12 +38,13 @@ void Attention::store(const float* qkv, const Batch& batch, ForwardCtx& ctx) con
         const int64_t block = span.block_table[static_cast<size_t>(position / kKvBlockTokens)] * cache.block_stride;
         const float* key = qkv + (span.first_token + t) * width + shape_.n_heads * dim;
         const float* value = key + kv_heads * dim;
-        for (int64_t i = 0; i < kv_heads * dim; ++i) {
-          const auto head = static_cast<size_t>(i / dim);
-          const float k = scales_.k.empty() ? key[i] : key[i] / scales_.k[head];
-          const float v = scales_.v.empty() ? value[i] : value[i] / scales_.v[head];
-          put(cache.spec.dtype, cache.keys + block, i * kKvBlockTokens + slot, k);
-          put(cache.spec.dtype, cache.values + block, (i / dim * kKvBlockTokens + slot) * dim + i % dim, v);
+        for (int64_t head = 0; head < kv_heads; ++head) {
+          const float key_scale = scales_.k.empty() ? 1.0f : scales_.k[static_cast<size_t>(head)];
+          const float value_scale = scales_.v.empty() ? 1.0f : scales_.v[static_cast<size_t>(head)];
+          for (int64_t d = 0; d < dim; ++d, ++key, ++value) {
+            put(cache.spec.dtype, cache.keys + block, (head * dim + d) * kKvBlockTokens + slot, *key / key_scale);
+            put(cache.spec.dtype, cache.values + block, (head * kKvBlockTokens + slot) * dim + d, *value / value_scale);
+          }
         }
       }
     });

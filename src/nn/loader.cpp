@@ -147,10 +147,7 @@ std::vector<float> Loader::vector(const std::string& name, int64_t n) {
   }
   const std::vector<std::byte> bytes = view_.read_all(tensor);
   std::vector<float> out(static_cast<size_t>(n));
-  const Element element = tensor.dtype == DType::f32   ? Element::f32
-                          : tensor.dtype == DType::f16 ? Element::f16
-                                                       : Element::bf16;
-  widen(element, reinterpret_cast<const uint8_t*>(bytes.data()), n, out.data());
+  widen(float_encoding(tensor.dtype).element, reinterpret_cast<const uint8_t*>(bytes.data()), n, out.data());
   return out;
 }
 

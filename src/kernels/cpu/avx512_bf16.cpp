@@ -77,7 +77,7 @@ const char* why_not_minifloat(const Problem& p) {
   if (e.element != Element::minifloat || e.bits > 8) return "weights that are no floats of at most 8 bits";
   if (e.super_size != 0) return "another number of scale levels";
   if (e.min != ScaleType::none || e.zero != ScaleType::none) return "zero points";
-  const int64_t group = group_of(p);
+  const int64_t group = group_along_row(p.weight.grouping, p.k);
   return group % kBlockK == 0 || group >= p.k ? nullptr : "groups that are not whole blocks of 32";
 }
 

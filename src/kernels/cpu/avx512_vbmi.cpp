@@ -5,16 +5,10 @@
 #include "kernels/cpu/cpu_features.h"
 #include "kernels/cpu/matmul_body.h"
 #include "kernels/cpu/panel.h"
-#include "kernels/cpu/simd_avx512.h"
+#include "kernels/cpu/simd_avx512_vnni.h"
 
 namespace packhorse {
 namespace {
-
-struct Avx512Vbmi : Avx512 {
-  static constexpr int kWideBias = 128;
-  static I dot4(I acc, I u8, I s8) { return _mm512_dpbusd_epi32(acc, u8, s8); }
-  static I dot4_wide(I acc, I u8, I s8) { return _mm512_dpbusd_epi32(acc, u8, s8); }
-};
 
 /// Bytes of a table of N entries at 64 indices: their low 8 bits, and masks of the higher ones.
 template <int N>
@@ -70,7 +64,7 @@ struct IqCodes : GridLines {
   static constexpr int kEntries = 1 << (IndexBits < 11 ? IndexBits : 11);
   static constexpr int kExtra = IndexBits - 8;
   static constexpr int kHighBytes = (32 / Width * kExtra + 7) / 8;
-  int32_t correction = Avx512Vbmi::kWideBias;
+  int32_t correction = Avx512Vnni::kWideBias;
   const uint8_t* planes;
   bool has_signs;
   I levels;  // plus 128
@@ -96,7 +90,7 @@ struct IqCodes : GridLines {
     for (int j = 0; j < 8; ++j) w[j] = Avx512::negate_bytes(w[j], signs + 8 * j);  // 256 - (v + 128) is -v + 128
   }
   __m512 adjust(__m512 scale) const { return _mm512_mul_ps(scale, factor); }
-  static I dot(I acc, I w, I x) { return _mm512_dpbusd_epi32(acc, w, x); }
+  static I dot(I acc, I w, I x) { return Avx512Vnni::dot4_wide(acc, w, x); }
 
  private:
   [[gnu::always_inline]] void unpack_eights(const uint8_t* p, const uint8_t* high, I w[8]) const {
@@ -166,8 +160,8 @@ constexpr Kernel row(const char* name) {
           .name = name,
           .cost = 10,
           .why_not = why_not<Grid, SubSize>,
-          .run = {.matmul = matmul_int8<Avx512Vbmi, IqCodes<Width, IndexBits>,
-                                        SuperScales<Avx512Vbmi, ScaleType::u8, SubSize, false>>},
+          .run = {.matmul = matmul_int8<Avx512Vnni, IqCodes<Width, IndexBits>,
+                                        SuperScales<Avx512Vnni, ScaleType::u8, SubSize, false>>},
           .act = ActForm::int8_block,
           .layout = panel_layout,
           .pack = pack_panel};

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/panel.h"
 #include "kernels/op.h"
 
 namespace packhorse {
@@ -75,21 +76,6 @@ void unpack_block(int bits, const uint8_t* p, typename S::I w[8]) {
   }
 }
 
-constexpr int scale_width(ScaleType type) {
-  switch (type) {
-    case ScaleType::none:
-    case ScaleType::u4:
-      return 0;
-    case ScaleType::f32:
-      return 4;
-    case ScaleType::f16:
-    case ScaleType::bf16:
-      return 2;
-    default:
-      return 1;
-  }
-}
-
 template <class S>
 typename S::F load_scale(ScaleType type, const uint8_t* p) {
   switch (type) {
@@ -113,7 +99,7 @@ template <class S, ScaleType Type, bool Min, bool Zero = false>
 struct GroupScales {
   static constexpr int kPerBlock = 1;
   static constexpr bool kMin = Min, kZero = Zero;
-  static constexpr int kWidth = scale_width(Type);
+  static constexpr int kWidth = scale_bytes(Type);
   const uint8_t* p;
   int lane;
   int64_t blocks_per_group, left = 0;
@@ -159,8 +145,8 @@ struct AnyGroups {
     if (outer_kind != Outer::none) outer = load(ScaleType::f32);
   }
   F load(ScaleType t) {
-    const F value = load_scale<S>(t, p + lane * scale_width(t));
-    p += 16 * scale_width(t);
+    const F value = load_scale<S>(t, p + lane * scale_bytes(t));
+    p += 16 * scale_bytes(t);
     return value;
   }
   void next() {
@@ -264,11 +250,6 @@ void unpack_grid(const CodeGrid& grid, const uint8_t* p, int half, typename S::I
   if (!grid.has_signs) return;
   const uint8_t* signs = after + 16 * n_high + half * S::kLanes / 2;
   for (int j = 0; j < 8; ++j) w[j] = S::negate_bytes(w[j], signs + 8 * j);
-}
-
-/// Bytes of a block of grid codes.
-inline int64_t grid_block_bytes(const CodeGrid& grid) {
-  return 16 * (kBlockK / grid.width + high_bytes(grid)) + (grid.has_signs ? 64 : 0);
 }
 
 }  // namespace

@@ -10,25 +10,6 @@
 namespace packhorse {
 namespace {
 
-int64_t scale_bytes(ScaleType type) {
-  switch (type) {
-    case ScaleType::none:
-      return 0;
-    case ScaleType::f32:
-      return 4;
-    case ScaleType::f16:
-    case ScaleType::bf16:
-      return 2;
-    case ScaleType::u8:
-    case ScaleType::i8:
-    case ScaleType::e8m0:
-    case ScaleType::e4m3:
-      return 1;
-    case ScaleType::u4:
-      return 0;  // shares the byte of the scale
-  }
-  return 0;
-}
 int64_t pair_bytes(const Encoding& e) {
   return e.scale == ScaleType::u4 ? 1 : scale_bytes(e.scale) + scale_bytes(e.min) + scale_bytes(e.zero);
 }
@@ -135,11 +116,6 @@ void pack_wide_codes(const uint8_t* code, int64_t lane, uint8_t* block) {
   for (int i = 0; i < kBlockK; ++i) low[i] = code[2 * i], high[i] = code[2 * i + 1];
   pack_codes(8, low, lane, block);
   pack_codes(4, high, lane, block + 512);
-}
-
-int64_t grid_block_bytes(const CodeGrid& grid) {
-  const int entries = kBlockK / grid.width;
-  return kPanelRows * (entries + high_bytes(grid)) + (grid.has_signs ? 64 : 0);
 }
 
 /// 32 / width entries of one row into lane `lane` of a block that was zero.

@@ -25,6 +25,11 @@ namespace packhorse {
 
 inline constexpr int64_t kPanelRows = 16;
 
+/// Bytes of a block of grid codes.
+inline constexpr int64_t grid_block_bytes(const CodeGrid& grid) {
+  return kPanelRows * (kBlockK / grid.width + high_bytes(grid)) + (grid.has_signs ? 64 : 0);
+}
+
 UnitLayout panel_layout(const Encoding& encoding, int64_t k);
 void pack_panel(const Encoding& encoding, const RowBlock& rows, int64_t first_row, uint8_t* codes, uint8_t* scales);
 

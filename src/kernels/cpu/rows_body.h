@@ -31,7 +31,9 @@ const char* why_not_shape(const Problem& p) {
   return nullptr;
 }
 
-constexpr bool whole_blocks(const Problem& p) { return group_of(p) % kBlockK == 0 || group_of(p) >= p.k; }
+constexpr bool whole_blocks(const Problem& p) {
+  return group_along_row(p.weight.grouping, p.k) % kBlockK == 0 || group_along_row(p.weight.grouping, p.k) >= p.k;
+}
 
 constexpr bool is_one_level_scale(ScaleType type) {
   return type == ScaleType::f32 || type == ScaleType::f16 || type == ScaleType::bf16 || type == ScaleType::e8m0 ||
@@ -74,7 +76,7 @@ const char* why_not_any_int8(const Problem& p) {
   if (Bits != 0 && p.weight.bits != Bits) return "another code width";
   if (has_float_offset(p.weight) && !Min) return "a min";
   if (PerBlock == 1 && !whole_blocks(p)) return "groups that are not whole blocks of 32";
-  if (PerBlock == 2 && group_of(p) % 16 != 0) return "groups that are not multiples of 16";
+  if (PerBlock == 2 && group_along_row(p.weight.grouping, p.k) % 16 != 0) return "groups that are not multiples of 16";
   return why_not_int8_act(p);
 }
 template <int SubSize>
