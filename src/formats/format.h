@@ -49,8 +49,9 @@ struct Format {
   bool (*claims)(const CheckpointView& view, const Module& module) = nullptr;
   /// Plan of a claimed module. Throws Error{model}: shapes that disagree, missing or inconsistent tensors.
   WeightPlan (*plan)(const CheckpointView& view, const Module& module) = nullptr;
-  /// Checks the user's settings (an object) for quantizing float weights while they load, and says in a few words what
-  /// will be done: "nf4, block 64". Throws Error{usage}.
+  /// Checks the user's settings for quantizing float weights while they load, and says in a few words what will be
+  /// done: "nf4, block 64". `config` is an object whose quant_method is the name that the user gave, in lower case.
+  /// Throws Error{usage}, or Error{model} as the readers of settings.h do.
   std::string (*check_in_flight)(const Json& config) = nullptr;
   /// Turns a float plan into one of this method's encoding, or returns it as it is when the settings leave the module
   /// out. `config` was accepted by check_in_flight.

@@ -80,7 +80,8 @@ bool contains(std::span<const std::string_view> names, std::string_view name) {
 }
 
 bool goes_by(const Format& format, std::string_view method) {
-  return format.origin && (format.name == method || contains(format.aliases, method));  // plain weights are no method
+  const bool is_method = format.origin || format.in_flight;  // plain weights are none
+  return is_method && (format.name == method || contains(format.aliases, method));
 }
 
 /// Whether a user may name this method for a checkpoint in that dialect.
@@ -100,7 +101,7 @@ const Format* find_format(std::string_view method) {
 std::string supported_methods() {
   std::string out;
   for (const Format* format : formats()) {
-    if (format->origin) out += fmt::format("{}{}", out.empty() ? "" : ", ", format->name);
+    if (format->origin || format->in_flight) out += fmt::format("{}{}", out.empty() ? "" : ", ", format->name);
   }
   return out;
 }
@@ -194,6 +195,16 @@ void check_method(const std::string& method, const CheckpointView& view, const O
        printable(method), own.format->name);
 }
 
+/// What is wrong with settings is the user's, not the model's.
+std::string check_in_flight(const Format& format, const Json& settings) {
+  try {
+    return format.check_in_flight(settings);
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::model) throw;
+    throw Error(ErrorKind::usage, e.what());
+  }
+}
+
 QuantizationPlan plan_in_flight(const std::string& method, const Json& config) {
   const Format* format = find_format(method);
   if (!format) reject_method(method, "");
@@ -202,8 +213,10 @@ QuantizationPlan plan_in_flight(const std::string& method, const Json& config) {
          "quantization '{}' needs a checkpoint of that format: it cannot be made from plain weights while loading",
          method);
   }
-  const std::string what = format->check_in_flight(config);
-  return {format, config, fmt::format("{} (in flight: {})", format->name, what)};
+  Json settings = config;
+  settings["quant_method"] = method;
+  const std::string what = check_in_flight(*format, settings);
+  return {format, std::move(settings), fmt::format("{} (in flight: {})", method, what)};
 }
 
 /// By the checkpoint's own settings, which are checked as a user's are.
