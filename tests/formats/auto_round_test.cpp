@@ -8,15 +8,6 @@ using ::testing::HasSubstr;
 using testing::module_of;
 using testing::random_affine;
 
-class AutoRoundFixture : public ::testing::TestWithParam<const char*> {};
-
-TEST_P(AutoRoundFixture, RowsEqualTheReference) { testing::expect_fixture_rows(GetParam(), "auto-round (checkpoint)"); }
-
-INSTANTIATE_TEST_SUITE_P(Checkpoints, AutoRoundFixture,
-                         ::testing::Values("autoround-2bit", "autoround-3bit", "autoround-8bit", "autoround-awq",
-                                           "autoround-default-asym-qwen2", "autoround-gptq", "autoround-lm_head",
-                                           "autoround-mixed", "autoround-mixtral"));
-
 /// A module in GPTQ's words with these zero points, all of them of one row per group, as 4-bit fields.
 struct Written {
   Affine matrix;

@@ -10,14 +10,6 @@ using testing::module_of;
 using testing::put_bits;
 using testing::random_affine;
 
-class AwqFixture : public ::testing::TestWithParam<const char*> {};
-
-TEST_P(AwqFixture, RowsEqualTheReference) { testing::expect_fixture_rows(GetParam(), "awq (checkpoint)"); }
-
-INSTANTIATE_TEST_SUITE_P(Checkpoints, AwqFixture,
-                         ::testing::Values("awq-g64-mixtral", "awq-gemm-g128", "awq-gemm-g32-qwen2", "awq-gemv",
-                                           "awq-gemv_fast", "awq-marlin", "autoround-export-awq"));
-
 struct Written {
   Affine matrix;
   testing::TensorWriter tensors = {};

@@ -1,38 +1,40 @@
 #pragma once
-// Comparing what is read from a shared checkpoint with the rows that the format's own tool read from it.
+// Comparing what is read from a checkpoint with the rows that the format's own tool read from it.
 
 #include "format_testing.h"
 
 namespace packhorse::testing {
 
-/// How many of the checkpoint's "rows.*" were compared; each within one float32 ulp of the plan's, which has to be of
-/// the dialect that `description` names. `rows_of` tells N of a weight from its module's name.
-inline int compare_fixture_rows(const std::string& name, const std::string& description,
-                                const std::function<int64_t(const CheckpointView&, const std::string&)>& rows_of) {
-  const auto dir = fixture(name);
-  const CheckpointView view = open_checkpoint(dir.string());
-  EXPECT_EQ(plan_quantization(view, {}).description, description);
-  const TensorFile reference((dir / "reference.safetensors").string());
-  int n_weights = 0;
-  for (const auto& [tensor_name, tensor] : reference.tensors()) {
-    if (!tensor_name.starts_with("rows.")) continue;
-    const std::string module = tensor_name.substr(5);
-    const auto k = static_cast<int64_t>(tensor.shape[1]);
-    const WeightPlan plan = plan_weight(view, module_of(module, rows_of(view, module), k), {}, true);
-    EXPECT_LE(
-        worst_ulps(decoded_rows(plan, 0, static_cast<int64_t>(tensor.shape[0])), reference.get<float>(tensor_name)), 1)
-        << tensor_name << ": " << describe(plan.encoding);
-    expect_any_read_order(plan);
-    ++n_weights;
+/// Rows of the file's matrix from a plan's: columns go back to where they were.
+inline std::vector<float> in_file_order(const WeightPlan& plan, const std::vector<float>& rows) {
+  if (plan.input.order.empty()) return rows;
+  std::vector<float> out(rows.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const size_t column = i % static_cast<size_t>(plan.k);
+    out[i - column + static_cast<size_t>(plan.input.order[column])] = rows[i];
   }
-  return n_weights;
+  return out;
 }
 
-/// N of weights whose rows are those of "<module>.<part>".
-inline auto rows_of(std::string part) {
-  return [part = std::move(part)](const CheckpointView& view, const std::string& module) {
-    return static_cast<int64_t>(view.at(module + "." + part).shape[0]);
-  };
+/// Calls `expect(module, first rows as the tool read them)` for each rows.* of a reference file; returns how many.
+template <class F>
+int for_each_reference_row(const std::filesystem::path& directory, F&& expect) {
+  const TensorFile reference((directory / "reference.safetensors").string());
+  int n = 0;
+  for (const auto& [name, tensor] : reference.tensors()) {
+    if (!name.starts_with("rows.")) continue;
+    SCOPED_TRACE(name);
+    expect(name.substr(5), tensor, reference.get<float>(name)), ++n;
+  }
+  return n;
+}
+
+/// The plan reads these first rows, and the same in any order. NVFP4's scales may be divided first: 1 ulp.
+inline void expect_first_rows(const WeightPlan& plan, const std::vector<float>& rows) {
+  const int64_t n_rows = static_cast<int64_t>(rows.size()) / plan.k;
+  const int tolerance = plan.encoding.outer == Outer::none ? 0 : 1;
+  EXPECT_LE(worst_ulps(in_file_order(plan, decoded_rows(plan, 0, n_rows)), rows), tolerance) << describe(plan.encoding);
+  expect_any_read_order(plan);
 }
 
 }  // namespace packhorse::testing

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "base/half.h"
-#include "fixture_rows.h"
+#include "format_testing.h"
 
 namespace packhorse {
 namespace {
@@ -12,28 +12,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing::module_of;
 using testing::TensorWriter;
-
-struct Fixture {
-  const char* name;
-  int n_weights;
-};
-class Fp8Fixture : public ::testing::TestWithParam<Fixture> {};
-
-TEST_P(Fp8Fixture, RowsEqualTheReference) {
-  const Fixture& f = GetParam();
-  if (testing::fixture(f.name).empty()) GTEST_SKIP() << f.name << " is absent";
-  EXPECT_EQ(testing::compare_fixture_rows(f.name, "fp8 (checkpoint)", testing::rows_of("weight")), f.n_weights);
-}
-INSTANTIATE_TEST_SUITE_P(Checkpoints, Fp8Fixture,
-                         ::testing::Values(Fixture{"fp8-block-deepseek", 14}, Fixture{"fp8-block-mixtral", 32},
-                                           Fixture{"fp8-block-ue8m0", 14}, Fixture{"fp8-dynamic", 14},
-                                           Fixture{"fp8-mixtral-dynamic", 32}, Fixture{"fp8-static", 14},
-                                           Fixture{"fp8-static-kv", 13}),
-                         [](const auto& info) {
-                           std::string name = info.param.name;
-                           std::ranges::replace(name, '-', '_');
-                           return name;
-                         });
 
 /// Value of an E4M3 code, from its definition: sign, four bits of exponent, three of mantissa.
 float e4m3(int code) {

@@ -10,16 +10,6 @@ using ::testing::HasSubstr;
 using testing::module_of;
 using testing::random_affine;
 
-class GptqFixture : public ::testing::TestWithParam<const char*> {};
-
-TEST_P(GptqFixture, RowsEqualTheReference) { testing::expect_fixture_rows(GetParam(), "gptq (checkpoint)"); }
-
-INSTANTIATE_TEST_SUITE_P(Checkpoints, GptqFixture,
-                         ::testing::Values("gptq-2bit", "gptq-3bit", "gptq-4bit-g128", "gptq-4bit-g32-desc_act",
-                                           "gptq-4bit-gchannel", "gptq-8bit", "gptq-asym", "gptq-dynamic",
-                                           "gptq-lm_head", "gptq-mixtral", "gptq-planar", "gptq-qwen2-8bit-desc_act",
-                                           "gptq-v2", "autoround-export-gptq", "inc-gptq-int4-asym", "inc-rtn-int4"));
-
 enum class Form { v1, v2, planes };
 
 /// Words of a run of codes whose number is a multiple of 32.

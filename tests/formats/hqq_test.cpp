@@ -3,7 +3,7 @@
 #include <random>
 
 #include "base/half.h"
-#include "fixture_rows.h"
+#include "format_testing.h"
 
 namespace packhorse {
 namespace {
@@ -11,17 +11,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing::module_of;
-
-TEST(Hqq, RowsEqualTheReference) {
-  if (testing::fixture("hqq-4bit").empty()) GTEST_SKIP() << "hqq-4bit is absent";
-  // The shape stands in a tensor: W_q has the shape of the groups.
-  const auto n_of = [](const CheckpointView& view, const std::string& module) {
-    int64_t shape[2] = {};
-    view.read(view.at(module + ".shape"), 0, std::as_writable_bytes(std::span(shape)));
-    return shape[0];
-  };
-  EXPECT_EQ(testing::compare_fixture_rows("hqq-4bit", "hqq (checkpoint)", n_of), 14);
-}
 
 /// How to write a weight, and what is there beside it.
 struct Written {

@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "base/half.h"
-#include "fixture_rows.h"
+#include "format_testing.h"
 
 namespace packhorse {
 namespace {
@@ -10,34 +10,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing::module_of;
 using testing::TensorWriter;
-
-struct Fixture {
-  const char* name;
-  int n_weights;
-};
-class ModeloptFixture : public ::testing::TestWithParam<Fixture> {};
-
-TEST_P(ModeloptFixture, RowsEqualTheReference) {
-  const Fixture& f = GetParam();
-  if (testing::fixture(f.name).empty()) GTEST_SKIP() << f.name << " is absent";
-  const int64_t per_row = std::string_view(f.name) == "modelopt-w4a16-awq" ? 2 : 1;
-  const auto rows_of = [per_row](const CheckpointView& view, const std::string& module) {
-    return per_row * static_cast<int64_t>(view.at(module + ".weight").shape[0]);
-  };
-  EXPECT_EQ(testing::compare_fixture_rows(f.name, "modelopt (checkpoint)", rows_of), f.n_weights);
-}
-INSTANTIATE_TEST_SUITE_P(Checkpoints, ModeloptFixture,
-                         ::testing::Values(Fixture{"modelopt-fp8", 14}, Fixture{"modelopt-fp8-kv", 14},
-                                           Fixture{"modelopt-fp8-pb-wo", 14}, Fixture{"modelopt-fp8-pc-pt", 14},
-                                           Fixture{"modelopt-mixtral-fp8", 32}, Fixture{"modelopt-mxfp8", 14},
-                                           Fixture{"modelopt-nvfp4", 14}, Fixture{"modelopt-nvfp4-fp8kv", 14},
-                                           Fixture{"modelopt-nvfp4-mlp", 6}, Fixture{"modelopt-w4a16-awq", 14},
-                                           Fixture{"modelopt-w4a16-nvfp4", 14}),
-                         [](const auto& info) {
-                           std::string name = info.param.name;
-                           std::ranges::replace(name, '-', '_');
-                           return name;
-                         });
 
 constexpr float kE2M1Values[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
 

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "base/half.h"
-#include "fixture_rows.h"
+#include "format_testing.h"
 #include "formats/quark_settings.h"
 
 namespace packhorse {
@@ -13,21 +13,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing::module_of;
 using testing::TensorWriter;
-
-class QuarkFixture : public ::testing::TestWithParam<const char*> {};
-
-TEST_P(QuarkFixture, RowsEqualTheReference) {
-  if (testing::fixture(GetParam()).empty()) GTEST_SKIP() << GetParam() << " is absent";
-  EXPECT_EQ(testing::compare_fixture_rows(GetParam(), "quark (checkpoint)", testing::rows_of("weight")), 14);
-}
-INSTANTIATE_TEST_SUITE_P(Checkpoints, QuarkFixture,
-                         ::testing::Values("quark-fp8", "quark-fp8-ptpc", "quark-int8", "quark-kv", "quark-mxfp4",
-                                           "quark-mxfp4-wo"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::ranges::replace(name, '-', '_');
-                           return name;
-                         });
 
 Json config_of(const Json& weight, const Json& input = nullptr) {
   return {{"quant_method", "quark"},

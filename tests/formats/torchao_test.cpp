@@ -4,7 +4,7 @@
 
 #include "base/half.h"
 #include "codec/tables.h"
-#include "fixture_rows.h"
+#include "format_testing.h"
 
 namespace packhorse {
 namespace {
@@ -12,18 +12,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing::module_of;
-
-class TorchaoFixture : public ::testing::TestWithParam<const char*> {};
-
-TEST_P(TorchaoFixture, RowsEqualTheReference) {
-  if (testing::fixture(GetParam()).empty()) GTEST_SKIP() << GetParam() << " is absent";
-  EXPECT_EQ(testing::compare_fixture_rows(GetParam(), "torchao (checkpoint)", testing::rows_of("_weight_qdata")), 14);
-}
-
-INSTANTIATE_TEST_SUITE_P(Checkpoints, TorchaoFixture,
-                         ::testing::Values("torchao-8da4w", "torchao-float8dyn", "torchao-float8wo", "torchao-int4wo",
-                                           "torchao-int8dyn", "torchao-int8wo", "torchao-int8wo-g64",
-                                           "torchao-intx4wo"));
 
 Encoding encoding_of(const char* fixture, const char* part = "model.layers.0.self_attn.q_proj") {
   const CheckpointView view = open_checkpoint(testing::fixture(fixture).string());

@@ -6,7 +6,7 @@
 #include <random>
 
 #include "base/half.h"
-#include "format_testing.h"
+#include "fixture_rows.h"
 
 namespace packhorse::testing {
 
@@ -72,17 +72,6 @@ inline CheckpointView open_with(const TensorWriter& tensors, const TempDir& dir,
   return open_checkpoint(dir.path().string());
 }
 
-/// Rows of the file's matrix from a plan's: columns go back to where they were.
-inline std::vector<float> in_file_order(const WeightPlan& plan, const std::vector<float>& rows) {
-  if (plan.input.order.empty()) return rows;
-  std::vector<float> out(rows.size());
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const size_t column = i % static_cast<size_t>(plan.k);
-    out[i - column + static_cast<size_t>(plan.input.order[column])] = rows[i];
-  }
-  return out;
-}
-
 inline void expect_values(const WeightPlan& plan, const std::vector<float>& values) {
   EXPECT_EQ(worst_ulps(in_file_order(plan, decoded_rows(plan, 0, plan.n)), values), 0)
       << plan.name << ": " << describe(plan.encoding);
@@ -94,31 +83,6 @@ inline QuantizationRequest named(const std::string& method) {
   QuantizationRequest request;
   request.method = method;
   return request;
-}
-
-/// Each rows.* of a fixture, against what its plan reads.
-inline void expect_fixture_rows(const std::string& fixture_name, const std::string& description) {
-  const auto dir = fixture(fixture_name);
-  if (dir.empty()) GTEST_SKIP() << fixture_name << " is absent";
-  const CheckpointView view = open_checkpoint(dir.string());
-  EXPECT_EQ(plan_quantization(view, {}).description, description);
-  const TensorFile reference((dir / "reference.safetensors").string());
-  int n_words = 0;
-  for (const auto& [name, tensor] : reference.tensors()) {
-    if (!name.starts_with("rows.")) continue;
-    const std::string leaf = name.substr(5);
-    const TensorInfo* scales = view.find(leaf + ".scales");
-    const auto k = static_cast<int64_t>(tensor.shape[1]);
-    const bool by_rows = fixture_name == "awq-gemv";
-    const auto n = static_cast<int64_t>(scales ? scales->shape[by_rows ? 0 : 1] : view.at(leaf + ".weight").shape[0]);
-    const WeightPlan plan = plan_weight(view, module_of(leaf, n, k), {}, true);
-    const std::vector<float> rows = decoded_rows(plan, 0, static_cast<int64_t>(tensor.shape[0]));
-    EXPECT_EQ(worst_ulps(in_file_order(plan, rows), reference.get<float>(name)), 0)
-        << name << ": " << describe(plan.encoding);
-    expect_any_read_order(plan);
-    n_words += plan.encoding.element == Element::integer;
-  }
-  EXPECT_GE(n_words, 13);
 }
 
 }  // namespace packhorse::testing
