@@ -16,6 +16,8 @@
 //
 // What a code means is W_dtype, or else the bits and "sym": a symmetric code is the value plus 2^(b-1).
 
+#include "formats/bitblas.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -23,69 +25,34 @@
 #include <optional>
 
 #include "base/error.h"
-#include "codec/tables.h"
 #include "formats/packing.h"
 #include "formats/settings.h"
 #include "formats/source.h"
 
 namespace packhorse {
+
+const BitblasActType& bitblas_act_type(const std::string& name, const BitblasWeightType& weights,
+                                       const std::string& where) {
+  const BitblasActType& type = bitblas_type(kBitblasActTypes, name.empty() ? "float16" : name, where + ".A_dtype");
+  if (type.weights[0].empty() || std::ranges::find(type.weights, weights.name) != type.weights.end()) return type;
+  std::string allowed;
+  for (const std::string_view other : type.weights) {
+    if (!other.empty()) allowed += fmt::format("{}{}", allowed.empty() ? "" : ", ", other);
+  }
+  fail_model("{}.A_dtype: BitBLAS has no {} activations for W_dtype {} (those go with {})", where, type.name,
+             weights.name, allowed);
+}
+
+std::string bitblas_zeros_mode(const Json& config, const std::string& where) {
+  const std::string mode = text(config, "zeros_mode", "", where);
+  if (!mode.empty() && mode != "original" && mode != "rescale" && mode != "quantized")
+    fail_model("{}.zeros_mode: expected original, rescale or quantized (got '{}')", where, printable(mode));
+  return mode;
+}
+
 namespace {
 
-constexpr int64_t kMaxGroupSize = 1 << 30;
 constexpr uint64_t kSampleBytes = 1 << 16;
-
-// --- what the settings can name ---
-
-struct WeightType {
-  std::string_view name;
-  Encoding encoding;
-  bool is_unsigned = false;  // the code is the value
-};
-
-constexpr Encoding integers(uint8_t bits, int16_t offset) {
-  return {.element = Element::integer, .bits = bits, .offset = offset};
-}
-constexpr Encoding entries(uint8_t bits, const CodeTable& table) {
-  return {.element = Element::table, .bits = bits, .table = &table};
-}
-
-constexpr WeightType kWeightTypes[] = {
-    {"int1", entries(1, kSign)},          {"int2", integers(2, 2)},        {"int4", integers(4, 8)},
-    {"int8", integers(8, 128)},           {"uint1", integers(1, 0), true}, {"uint2", integers(2, 0), true},
-    {"uint4", integers(4, 0), true},      {"uint8", integers(8, 0), true}, {"nf4", entries(4, kNf4)},
-    {"fp4_e2m1", entries(4, kFp4Powers)}, {"e4m3_float8", kE4M3},          {"e5m2_float8", kE5M2},
-};
-
-/// What activations may be, and the weights that BitBLAS multiplies with them. Layers that call its integer kernels
-/// quantize each token: the largest magnitude, but at least 1e-5, becomes the largest code.
-struct ActType {
-  std::string_view name;
-  ActScheme act = {};
-  std::array<std::string_view, 8> weights = {};  // empty: all
-};
-
-constexpr ActScheme per_token(ActScheme::Code code, float largest) {
-  return {.code = code, .divisor = largest, .smallest = 1e-5f / largest};
-}
-
-constexpr ActType kActTypes[] = {
-    {"float16"},
-    {"bfloat16"},
-    {"int8", per_token(ActScheme::Code::int8, 127), {"int1", "int2", "int4", "int8", "uint1", "uint2", "uint4"}},
-    {"int4", per_token(ActScheme::Code::int4, 7), {"int2", "int4"}},
-    {"e4m3_float8", per_token(ActScheme::Code::fp8, 448), {"e4m3_float8"}},
-    {"e5m2_float8", per_token(ActScheme::Code::fp8_e5m2, 57344), {"e5m2_float8"}},
-};
-
-template <class Row, size_t kRows>
-const Row& row_of(const Row (&rows)[kRows], const std::string& name, const std::string& where) {
-  const auto found = std::ranges::find(rows, name, &Row::name);
-  if (found != std::end(rows)) return *found;
-  std::string known;
-  for (const Row& row : rows) known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
-  fail_model("{}: not a type of BitBLAS that can be read (got '{}', expected one of {})", where, printable(name),
-             known);
-}
 
 // --- one weight ---
 
@@ -195,7 +162,8 @@ std::string default_type(const Tensors& t, bool symmetric) {
   const int64_t in_tensor = t.module.k ? last_dim(t.codes) * 8 / t.module.k : 0;
   const int64_t bits = whole_number(t.config(), "bits", 1, 8, 0, t.settings);
   const std::string name = fmt::format("{}int{}", symmetric ? "" : "u", any_bits ? in_tensor : bits);
-  if (std::ranges::find(kWeightTypes, name, &WeightType::name) != std::end(kWeightTypes)) return name;
+  if (std::ranges::find(kBitblasWeightTypes, name, &BitblasWeightType::name) != std::end(kBitblasWeightTypes))
+    return name;
   if (any_bits) t.reject_shapes("1, 2, 4 or 8 bits");
   fail_model("{}.bits: BitBLAS packs 1, 2, 4 or 8 (got {})", t.settings, bits);
 }
@@ -205,7 +173,7 @@ Grouping grouping_of(const Tensors& t) {
   const int64_t n_groups = last_dim(t.scales), k = t.module.k;
   const Json* key = find_member(t.config(), "group_size");
   const bool whole_rows = key && *key == -1;
-  const int64_t size = whole_rows ? k : whole_number(t.config(), "group_size", 1, kMaxGroupSize, 0, t.settings);
+  const int64_t size = whole_rows ? k : whole_number(t.config(), "group_size", 1, kBitblasMaxGroup, 0, t.settings);
   const bool fits = size ? n_groups == (k + size - 1) / size : n_groups > 0 && k % n_groups == 0;
   if (!fits) t.reject_shapes(size ? fmt::format("groups of {}", size) : "equal groups");
   if (n_groups == 1) return {GroupKind::row, 0};
@@ -221,9 +189,7 @@ bool are_whole(const GroupValues& values, int64_t n, int64_t n_groups, float lar
 /// Adds the zero points in the manner of zeros_mode, or, where it is missing, of what the tensor holds.
 void plan_zeros(const Tensors& t, Weight& weight) {
   const std::string& where = t.settings;
-  const std::string mode = text(t.config(), "zeros_mode", "", where);
-  if (!mode.empty() && mode != "original" && mode != "rescale" && mode != "quantized")
-    fail_model("{}.zeros_mode: expected original, rescale or quantized (got '{}')", where, printable(mode));
+  const std::string mode = bitblas_zeros_mode(t.config(), where);
   const bool packed = t.zeros->dtype == DType::i8 || t.zeros->dtype == DType::u8;
   Encoding& encoding = weight.encoding;
   const std::string name = t.view.describe(t.zeros_name);
@@ -283,11 +249,9 @@ WeightPlan plan(const CheckpointView& view, const Module& module) {
   const std::string named = lower(text(t.config(), "W_dtype", "", where)),
                     act = lower(text(t.config(), "A_dtype", "", where));
   const bool has_zeros = !flag(t.config(), "sym", false, where) && t.zeros && t.zeros->n_elements() > 0;
-  const WeightType& type =
-      row_of(kWeightTypes, named.empty() ? default_type(t, !has_zeros) : named, where + ".W_dtype");
-  const ActType& act_type = row_of(kActTypes, act.empty() ? "float16" : act, where + ".A_dtype");
-  if (!act_type.weights[0].empty() && std::ranges::find(act_type.weights, type.name) == act_type.weights.end())
-    fail_model("{}.A_dtype: BitBLAS has no {} activations for W_dtype {}", where, act, type.name);
+  const BitblasWeightType& type =
+      bitblas_type(kBitblasWeightTypes, named.empty() ? default_type(t, !has_zeros) : named, where + ".W_dtype");
+  const BitblasActType& act_type = bitblas_act_type(act, type, where);
   if (t.scales.dtype != DType::f16 && t.scales.dtype != DType::bf16) {
     fail_model("{}: wrong dtype (got {}, expected F16 or BF16)", view.describe(tensor_name(module, "scales")),
                info(t.scales.dtype).name);
@@ -350,7 +314,14 @@ constexpr std::string_view kAlso[] = {"gptq"};
 
 }  // namespace
 
-extern constexpr Format kBitblas{
-    .name = "bitblas", .aliases = kAliases, .also = kAlso, .origin = origin, .claims = claims, .plan = plan};
+extern constexpr Format kBitblas{.name = "bitblas",
+                                 .aliases = kAliases,
+                                 .also = kAlso,
+                                 .origin = origin,
+                                 .claims = claims,
+                                 .plan = plan,
+                                 .check_in_flight = check_bitblas_in_flight,
+                                 .in_flight = bitblas_in_flight,
+                                 .settings = kBitblasSettings};
 
 }  // namespace packhorse

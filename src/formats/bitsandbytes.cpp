@@ -305,6 +305,7 @@ extern constexpr Format kBitsandbytes{.name = "bitsandbytes",
                                       .claims = claims,
                                       .plan = plan,
                                       .check_in_flight = check_bitsandbytes_in_flight,
-                                      .in_flight = bitsandbytes_in_flight};
+                                      .in_flight = bitsandbytes_in_flight,
+                                      .settings = kBitsandbytesSettings};
 
 }  // namespace packhorse

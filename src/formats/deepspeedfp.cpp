@@ -25,6 +25,7 @@ namespace packhorse {
 namespace {
 
 constexpr std::string_view kMethod = "deepspeedfp";
+constexpr std::string_view kSettings[] = {"bits", "group_size"};
 
 struct Width {
   Encoding encoding;
@@ -41,7 +42,7 @@ struct Settings {
 Settings parse_settings(const Json& config) {
   const std::string where = "quantization_config";
   for (const auto& [key, value] : config.items()) {
-    if (key != "quant_method" && key != "bits" && key != "group_size")
+    if (key != "quant_method" && std::ranges::find(kSettings, key) == std::end(kSettings))
       fail(ErrorKind::usage, "{}: deepspeedfp has no setting '{}'", where, printable(key));
   }
   const Json* bits = find_member(config, "bits");
@@ -125,7 +126,10 @@ Origin origin(const CheckpointView& view) {
 
 }  // namespace
 
-extern constexpr Format kDeepSpeedFp{
-    .name = kMethod, .origin = origin, .check_in_flight = check_in_flight, .in_flight = in_flight};
+extern constexpr Format kDeepSpeedFp{.name = kMethod,
+                                     .origin = origin,
+                                     .check_in_flight = check_in_flight,
+                                     .in_flight = in_flight,
+                                     .settings = kSettings};
 
 }  // namespace packhorse

@@ -56,6 +56,8 @@ struct Format {
   /// Turns a float plan into one of this method's encoding, or returns it as it is when the settings leave the module
   /// out. `config` was accepted by check_in_flight.
   WeightPlan (*in_flight)(WeightPlan plan, const Module& module, const Json& config) = nullptr;
+  /// Keys of quantization_config that in_flight obeys, for listings.
+  std::span<const std::string_view> settings = {};
 };
 
 /// All dialects, in order of precedence of `claims`.

@@ -7,9 +7,8 @@
 #include "formats/gguf_blocks.h"
 
 namespace packhorse {
-namespace {
 
-const GgufBlock* find_block(DType type) {
+const GgufBlock* find_gguf_block(DType type) {
   for (const auto blocks : {gguf_integer_blocks(), gguf_other_blocks()}) {
     for (const GgufBlock& block : blocks) {
       if (block.type == type) return &block;
@@ -17,6 +16,8 @@ const GgufBlock* find_block(DType type) {
   }
   return nullptr;
 }
+
+namespace {
 
 /// NVFP4's second scale: the number beside the weight, or one for each expert.
 float read_outer(const CheckpointView& view, const Module& module) {
@@ -36,13 +37,13 @@ Origin origin(const CheckpointView& view) {
 
 bool claims(const CheckpointView& view, const Module& module) {
   const TensorInfo* weight = view.find(weight_name(module));
-  return weight && find_block(weight->dtype);
+  return weight && find_gguf_block(weight->dtype);
 }
 
 WeightPlan plan(const CheckpointView& view, const Module& module) {
   const std::string name = weight_name(module);
   const RowSource source(view, module, name);
-  const GgufBlock* block = find_block(source.tensor().dtype);
+  const GgufBlock* block = find_gguf_block(source.tensor().dtype);
   const float outer = block->encoding.outer == Outer::none ? 1.0f : read_outer(view, module);
   return {.name = view.describe(name),
           .encoding = block->encoding,

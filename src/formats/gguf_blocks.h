@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/half.h"
+#include "codec/gguf_encode.h"
 #include "formats/source.h"
 
 namespace packhorse {
@@ -22,14 +23,18 @@ std::span<const GgufBlock> gguf_integer_blocks();
 /// Codebooks, ternary codes and small floats.
 std::span<const GgufBlock> gguf_other_blocks();
 
-/// Where the parts of one block go.
-struct GgufTarget {
-  uint8_t* codes;
-  float* scale;
-  float* min;
-  float* super_scale;
-  float* super_min;
-};
+/// That of a type; null for others.
+const GgufBlock* find_gguf_block(DType type);
+
+/// Where row r of `rows`, of this encoding, begins.
+inline GgufTarget gguf_row(const Encoding& e, RowBlock& rows, int64_t r) {
+  GgufTarget out{rows.codes.data() + r * code_bytes(e, rows.k), rows.scale.data() + r * rows.n_groups, nullptr, nullptr,
+                 nullptr};
+  if (e.min != ScaleType::none) out.min = rows.min.data() + r * rows.n_groups;
+  if (e.super_size != 0) out.super_scale = rows.super_scale.data() + r * rows.n_supers;
+  if (e.super_size != 0 && e.min != ScaleType::none) out.super_min = rows.super_min.data() + r * rows.n_supers;
+  return out;
+}
 
 inline float load_f16(const uint8_t* p) { return f16_to_f32(static_cast<uint16_t>(p[0] | p[1] << 8)); }
 
@@ -40,12 +45,7 @@ constexpr GgufBlock gguf_block(DType type) {
     constexpr Encoding e = Block::kEncoding;
     constexpr int kGroups = kSize / static_cast<int>(e.grouping.size);
     const int64_t bytes = code_bytes(e, kSize);
-    GgufTarget out{rows.codes.data() + r * code_bytes(e, rows.k), rows.scale.data() + r * rows.n_groups, nullptr,
-                   nullptr, nullptr};
-    if constexpr (e.min != ScaleType::none) out.min = rows.min.data() + r * rows.n_groups;
-    if constexpr (e.super_size != 0) out.super_scale = rows.super_scale.data() + r * rows.n_supers;
-    if constexpr (e.super_size != 0 && e.min != ScaleType::none)
-      out.super_min = rows.super_min.data() + r * rows.n_supers;
+    GgufTarget out = gguf_row(e, rows, r);
     for (int64_t b = 0; b < rows.k / kSize; ++b) {
       Block::unpack(row + b * kBytes, out);
       out.codes += bytes;

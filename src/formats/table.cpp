@@ -7,7 +7,8 @@ namespace packhorse {
 #define PACKHORSE_FORMATS(row)                                                                                   \
   row(kGguf) row(kBitsandbytes) row(kModelopt) row(kQuark) row(kAutoRoundFloat) row(kIncFp8) row(kMxfp8)         \
       row(kFbgemmFp8) row(kCompressedTensors) row(kBitblas) row(kHqq) row(kTorchAo) row(kMarlin) row(kAutoRound) \
-          row(kGptq) row(kAwq) row(kMxfp4) row(kFp8) row(kDeepSpeedFp) row(kPlain)
+          row(kGptq) row(kAwq) row(kMxfp4) row(kFp8) row(kDeepSpeedFp) row(kGgufBlocks) row(kOnline) row(kRtn)   \
+              row(kPlain)
 
 #define PACKHORSE_DECLARE(name) extern const Format name;
 PACKHORSE_FORMATS(PACKHORSE_DECLARE)

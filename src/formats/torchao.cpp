@@ -43,10 +43,7 @@ std::pair<int64_t, int64_t> FlatTensor::block_size() const {
   return {(*value)[0].get<int64_t>(), (*value)[1].get<int64_t>()};
 }
 
-Grouping FlatTensor::grouping() const {
-  const int64_t size = block_size().second;
-  return size == module.k ? Grouping{GroupKind::row, 0} : Grouping{GroupKind::along_k, static_cast<uint32_t>(size)};
-}
+Grouping FlatTensor::grouping() const { return torchao_groups(block_size().second, module.k); }
 
 GroupValues FlatTensor::block_values(std::string_view field) const {
   const auto [rows, columns] = block_size();
@@ -196,6 +193,12 @@ Origin origin(const CheckpointView& view) {
 
 }  // namespace
 
-extern constexpr Format kTorchAo{.name = "torchao", .origin = origin, .claims = claims, .plan = plan};
+extern constexpr Format kTorchAo{.name = "torchao",
+                                 .origin = origin,
+                                 .claims = claims,
+                                 .plan = plan,
+                                 .check_in_flight = check_torchao_in_flight,
+                                 .in_flight = torchao_in_flight,
+                                 .settings = kTorchAoSettings};
 
 }  // namespace packhorse

@@ -8,6 +8,22 @@
 
 namespace packhorse {
 
+// Activations, whatever says that they are quantized.
+inline constexpr ActScheme kTorchAoFp8{.code = ActScheme::Code::fp8, .divisor = 448};
+inline constexpr ActScheme kTorchAoInt8{.code = ActScheme::Code::int8, .divisor = 127.5f, .smallest = 0x1p-23f};
+inline constexpr ActScheme kTorchAoInt8Asymmetric{
+    .code = ActScheme::Code::int8, .symmetric = false, .divisor = 255, .smallest = 0x1p-23f};
+
+/// Signed integers.
+constexpr Encoding torchao_integers(int bits) {
+  return {
+      .element = Element::integer, .bits = static_cast<uint8_t>(bits), .offset = static_cast<int16_t>(1 << (bits - 1))};
+}
+/// Of scales for `size` columns each.
+constexpr Grouping torchao_groups(int64_t size, int64_t k) {
+  return size == k ? Grouping{GroupKind::row, 0} : Grouping{GroupKind::along_k, static_cast<uint32_t>(size)};
+}
+
 /// The weight of a module as its class left it.
 struct FlatTensor {
   const CheckpointView& view;
@@ -57,5 +73,9 @@ FlatWeight read_int8(const FlatTensor& flat);
 FlatWeight read_int4(const FlatTensor& flat);
 FlatWeight read_int4_tiles(const FlatTensor& flat);
 FlatWeight read_intx(const FlatTensor& flat);
+
+inline constexpr std::string_view kTorchAoSettings[] = {"quant_type", "modules_to_not_convert"};
+std::string check_torchao_in_flight(const Json& config);
+WeightPlan torchao_in_flight(WeightPlan plan, const Module& module, const Json& config);
 
 }  // namespace packhorse

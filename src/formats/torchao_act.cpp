@@ -11,10 +11,6 @@
 namespace packhorse {
 namespace {
 
-constexpr ActScheme kFp8{.code = ActScheme::Code::fp8, .divisor = 448};
-constexpr ActScheme kInt8{.code = ActScheme::Code::int8, .divisor = 127.5f, .smallest = 0x1p-23f};
-constexpr ActScheme kInt8Asymmetric{
-    .code = ActScheme::Code::int8, .symmetric = false, .divisor = 255, .smallest = 0x1p-23f};
 constexpr int64_t kMaxGroup = 1 << 14;
 
 /// A float attribute; 0 when it is absent.
@@ -48,7 +44,7 @@ uint16_t group_of(const FlatTensor& flat, const Json& kwargs) {
 ActScheme float8_of(const FlatTensor& flat, const Json& kwargs) {
   if (const std::string type = flat.text_of(kwargs, "float8_dtype"); !type.empty() && type != "float8_e4m3fn")
     fail_model("{}.act_quant_kwargs.float8_dtype: cannot be held (got '{}')", flat.where, printable(type));
-  ActScheme act = kFp8;
+  ActScheme act = kTorchAoFp8;
   act.group = group_of(flat, kwargs);
   act.limit = bound(flat, kwargs, "hp_value_ub");
   act.smallest = bound(flat, kwargs, "hp_value_lb") / act.divisor;
@@ -61,7 +57,7 @@ ActScheme int8_of(const FlatTensor& flat, const Json& kwargs, WeightInput& input
   const std::string mapping = flat.text_of(kwargs, "mapping_type");
   if (!mapping.empty() && mapping != "SYMMETRIC" && mapping != "ASYMMETRIC")
     fail_model("{}.act_quant_kwargs.mapping_type: cannot be held (got '{}')", flat.where, printable(mapping));
-  ActScheme act = mapping == "ASYMMETRIC" ? kInt8Asymmetric : kInt8;
+  ActScheme act = mapping == "ASYMMETRIC" ? kTorchAoInt8Asymmetric : kTorchAoInt8;
   act.group = group_of(flat, kwargs);
   if (!flat.find("act_quant_scale")) return act;
   input.act_scale = read_one(flat, "act_quant_scale");
@@ -107,8 +103,8 @@ ActScheme scheme_of(const FlatTensor& flat, WeightInput& input) {
   if (!kwargs) {
     const std::string dtype = flat.text_of(flat.attributes, "activation_dtype");
     const std::string quantization = flat.text_of(flat.attributes, "activation_quantization");
-    if (quantization == "int8_asym_per_token") return kInt8Asymmetric;
-    if (dtype == "float8_e4m3fn") return kFp8;
+    if (quantization == "int8_asym_per_token") return kTorchAoInt8Asymmetric;
+    if (dtype == "float8_e4m3fn") return kTorchAoFp8;
     if (!quantization.empty())
       fail_model("{}.activation_quantization: cannot be held (got '{}')", flat.where, printable(quantization));
     return {};

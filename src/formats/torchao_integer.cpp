@@ -20,11 +20,6 @@
 namespace packhorse {
 namespace {
 
-constexpr Encoding integers(int bits) {
-  return {
-      .element = Element::integer, .bits = static_cast<uint8_t>(bits), .offset = static_cast<int16_t>(1 << (bits - 1))};
-}
-
 ReadRows<float> values_of(GroupValues values) {
   return [values = std::move(values)](int64_t begin, int64_t count, float* out) { values.read(begin, count, out); };
 }
@@ -72,7 +67,7 @@ void plan_zeros(const FlatTensor& flat, FlatWeight& weight) {
 
 FlatWeight read_bytes(const FlatTensor& flat, int bits) {
   require_dtype(flat.view, flat.name("qdata"), DType::i8);
-  Encoding encoding = integers(bits);
+  Encoding encoding = torchao_integers(bits);
   encoding.grouping = flat.grouping();
   encoding.scale = scale_type(flat.view, flat.name("scale"));
   FlatWeight weight{.encoding = encoding,
@@ -107,7 +102,7 @@ FlatWeight read_intx(const FlatTensor& flat) {
 }
 
 FlatWeight read_int4(const FlatTensor& flat) {
-  Encoding encoding = integers(4);
+  Encoding encoding = torchao_integers(4);
   encoding.grouping = flat.grouping();
   const int64_t size = flat.block_size().second, n_groups = (flat.module.k + size - 1) / size;
   encoding.scale = scale_type(flat.view, flat.name("scale"));
@@ -188,7 +183,7 @@ FlatWeight read_int4_tiles(const FlatTensor& flat) {
                     (words == 1 || words == 2 || words == 4) && n_padded >= module.n && k_padded >= module.k &&
                     dim(values, 0) == (k_padded + size - 1) / size && dim(values, 1) == n_padded && dim(values, 2) == 2;
   if (!fits) reject();
-  Encoding encoding = integers(4);
+  Encoding encoding = torchao_integers(4);
   encoding.grouping = flat.grouping();
   encoding.scale = encoding.min = ScaleType::bf16;
   const Tiles tiles{.view = &flat.view,

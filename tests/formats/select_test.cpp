@@ -42,7 +42,7 @@ std::string refused(const CheckpointView& view, const QuantizationRequest& reque
 std::string supported() {
   std::string out;
   for (const Format* format : formats()) {
-    if (format->origin) out += (out.empty() ? "" : ", ") + std::string(format->name);
+    if (format->origin || format->in_flight) out += (out.empty() ? "" : ", ") + std::string(format->name);
   }
   return out;
 }
@@ -75,9 +75,8 @@ TEST(PlanQuantization, OtherMethodsAndLoadFormats) {
   const CheckpointView view = directory();
   EXPECT_EQ(refused(view, {"squeezellm", "", nullptr}),
             "quantization 'squeezellm' is not supported yet; supported: " + supported());
-  for (const char* method :
-       {"gptq", "compressed-tensors", "fp8", "torchao", "bitblas", "deepspeedfp", "inc", "hqq", "mxfp4", "rtn",
-        "experts_int8", "modelopt", "quark", "moe_wna16", "gptq_marlin", "auto-round", "awq"}) {
+  for (const char* method : {"gptq", "compressed-tensors", "deepspeedfp", "hqq", "gpt_oss_mxfp4", "modelopt", "quark",
+                             "moe_wna16", "gptq_marlin", "auto-round", "awq"}) {
     EXPECT_THAT(refused(view, {method, "", nullptr}),
                 ::testing::AnyOf(HasSubstr("not supported yet"), HasSubstr("needs a checkpoint of that format"),
                                  HasSubstr("quantization_config: bits")))

@@ -9,12 +9,9 @@
 #include <cstring>
 #include <span>
 
-namespace packhorse {
+#include "base/lanes.h"
 
-/// Four values, in a vector register of the baseline instruction set.
-using FloatLanes = float __attribute__((vector_size(16)));
-using IntLanes = int32_t __attribute__((vector_size(16)));
-inline constexpr size_t kLanes = 4;
+namespace packhorse {
 
 /// Up to four values from `count` at `from`; the others are so low that their exponential is 0.
 inline FloatLanes load_lanes(const float* from, size_t count) {
