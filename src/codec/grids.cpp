@@ -306,10 +306,46 @@ constexpr auto expand(const uint16_t (&packed)[N], const int8_t (&levels)[Levels
   return values;
 }
 
+struct Iq1Order {
+  uint16_t packed[2048];  // in cells
+  uint16_t index[2048];   // of each of kPackedIq1
+};
+
+/// Fills cell after cell with the first half that has the fewest entries left, and up with the one that has the most:
+/// there are fewer first halves than cells, so the latter always suffice.
+constexpr Iq1Order order_iq1() {
+  constexpr int kHalves = 256, kInCell = 16;
+  int begin[kHalves + 1] = {}, left[kHalves] = {}, members[2048] = {};  // entries by their first half
+  for (const uint16_t entry : kPackedIq1) ++left[entry % kHalves];
+  for (int half = 0; half < kHalves; ++half) begin[half + 1] = begin[half] + left[half];
+  int placed[kHalves] = {};
+  for (int i = 0; i < 2048; ++i) {
+    const int half = kPackedIq1[i] % kHalves;
+    members[begin[half] + placed[half]++] = i;
+  }
+  Iq1Order order{};
+  for (int cell = 0; cell < 2048 / kInCell; ++cell) {
+    int least = -1, most = -1;
+    for (int half = 0; half < kHalves; ++half) {
+      if (left[half] == 0) continue;
+      if (least < 0 || left[half] < left[least]) least = half;
+      if (most < 0 || left[half] > left[most]) most = half;
+    }
+    for (int rank = 0; rank < kInCell; ++rank) {
+      const int half = left[least] > 0 ? least : most;
+      const int i = members[begin[half] + --left[half]], place = iq1_place(cell, rank);
+      order.packed[place] = kPackedIq1[i];
+      order.index[i] = static_cast<uint16_t>(place);
+    }
+  }
+  return order;
+}
+constexpr Iq1Order kIq1Order = order_iq1();
+
 /// Eight times the values of the ternary grid plus an eighth each, then minus an eighth.
 constexpr auto make_shifted() {
   constexpr int8_t kTernary[] = {-8, 0, 8};
-  constexpr auto values = expand<8, 2>(kPackedIq1, kTernary);
+  constexpr auto values = expand<8, 2>(kIq1Order.packed, kTernary);
   std::array<int8_t, 2 * values.size()> shifted{};
   for (size_t i = 0; i < values.size(); ++i) {
     shifted[i] = static_cast<int8_t>(values[i] + 1);
@@ -346,7 +382,7 @@ alignas(64) constexpr auto kIq2XsPlanes = split<8>(kPackedIq2Xs);
 alignas(64) constexpr auto kIq2SPlanes = split<8>(kPackedIq2S);
 alignas(64) constexpr auto kIq3XxsPlanes = split<6>(kPackedIq3Xxs);
 alignas(64) constexpr auto kIq3SPlanes = split<6>(kPackedIq3S);
-alignas(64) constexpr auto kIq1Planes = split<8>(kPackedIq1);
+alignas(64) constexpr auto kIq1Planes = split<8>(kIq1Order.packed);
 
 }  // namespace
 
@@ -358,5 +394,7 @@ constinit const CodeGrid kIq3Xxs{
 constinit const CodeGrid kIq3S{
     "iq3_s", kIq3SValues.data(), 4, 9, true, kIq3SPlanes.data(), {1, 3, 5, 7, 9, 11, 13, 15}};
 constinit const CodeGrid kIq1{"iq1", kIq1Values.data(), 8, 12, false, kIq1Planes.data(), {-7, 1, 9, 0, -9, -1, 7, 0}};
+
+int iq1_index(int index) { return kIq1Order.index[index]; }
 
 }  // namespace packhorse

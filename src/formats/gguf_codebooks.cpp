@@ -174,7 +174,7 @@ struct IQ1_S {
       out.scale[g] = static_cast<float>(2 * (high >> 12 & 7) + 1);
       for (int i = 0; i < 4; ++i) {
         const int index = block[2 + 4 * g + i] | (high >> (3 * i) & 7) << 8;
-        put_entry(out.codes, index + (high & 0x8000 ? kShiftDown : 0), 0);
+        put_entry(out.codes, iq1_index(index) + (high & 0x8000 ? kShiftDown : 0), 0);
       }
     }
   }
@@ -190,7 +190,7 @@ struct IQ1_M {
       out.scale[g] = static_cast<float>(2 * (load_u16(block + 48 + g / 4 * 2) >> (3 * (g % 4)) & 7) + 1);
     for (int i = 0; i < 32; ++i) {
       const int high = block[32 + i / 2] >> (i % 2 * 4);
-      put_entry(out.codes, (block[i] | (high & 7) << 8) + (high & 8 ? kShiftDown : 0), 0);
+      put_entry(out.codes, iq1_index(block[i] | (high & 7) << 8) + (high & 8 ? kShiftDown : 0), 0);
     }
   }
 };

@@ -226,30 +226,62 @@ struct SuperScales {
   }
 };
 
-/// A block of grid codes as signed bytes, four columns a lane.
-template <class S>
-void unpack_grid(const CodeGrid& grid, const uint8_t* p, int half, typename S::I w[8]) {
+/// Index I of a block of grid codes with Extra bits beside the low 8.
+template <class S, int Extra, int I>
+[[gnu::always_inline]] inline typename S::I grid_index(const uint8_t* p, typename S::I high) {
+  const typename S::I low = S::low_byte(S::template shift_right<8 * (I % 4)>(S::load_codes(p + I / 4 * 64)));
+  if constexpr (Extra == 0) return low;
+  return S::or_(low, S::and_i32(move_right<S, I * Extra - 8>(high), ((1 << Extra) - 1) << 8));
+}
+/// Those from I on, of N.
+template <class S, int Extra, int N, int I = 0>
+[[gnu::always_inline]] inline void grid_indices(const uint8_t* p, typename S::I high, uint32_t (*index)[S::kLanes]) {
+  S::store_i32(index[I], grid_index<S, Extra, I>(p, high));
+  if constexpr (I + 1 < N) grid_indices<S, Extra, N, I + 1>(p, high, index);
+}
+
+/// Entries of Width values; only the grid whose indices have 12 bits comes without signs.
+template <class S, int Width, int Extra>
+void unpack_entries(const int8_t* values, const uint8_t* p, int lane, uint8_t flip, typename S::I out[8]) {
   using I = typename S::I;
-  const int lane = half * S::kLanes, entries = kBlockK / grid.width, n_high = high_bytes(grid);
-  const uint8_t* after = p + 16 * entries;
-  const I high = n_high == 1   ? S::load_u8_i32(after + lane)
-                 : n_high == 2 ? S::load_u16_i32(after + lane * 2)
-                               : S::set1_i32(0);
-  const int extra = grid.index_bits - 8, mask = (1 << extra) - 1;
-  for (int i = 0; i < entries; ++i) {
-    const I low = S::byte(S::load_codes(p + i / 4 * 64 + lane * 4), i % 4);
-    const I index = S::or_(low, S::shift_left_by(S::and_i32(S::shift_right_by(high, i * extra), mask), 8));
-    if (grid.width == 4) {
-      w[i] = S::gather(grid.values, index);
-    } else {
-      const I first = S::add_i32(index, index);
-      w[2 * i] = S::gather(grid.values, first);
-      w[2 * i + 1] = S::gather(grid.values, S::add_i32(first, S::set1_i32(1)));
+  constexpr int kEntries = kBlockK / Width, kHighBytes = (kEntries * Extra + 7) / 8;
+  constexpr bool kSigns = Extra != 4;
+  const uint8_t* after = p + 16 * kEntries;
+  I high{}, w[8];
+  if constexpr (kHighBytes == 1) high = S::load_u8_i32(after + lane);
+  if constexpr (kHighBytes == 2) high = S::load_u16_i32(after + 2 * lane);
+  alignas(64) uint32_t index[kEntries][S::kLanes];
+  grid_indices<S, Extra, kEntries>(p + lane * 4, high, index);
+  asm("" : "+m"(index));  // addresses are loaded from there: the compiler would extract them lane by lane
+  const uint8_t* signs = after + 16 * kHighBytes + lane / 2;
+#pragma GCC unroll 8
+  for (int i = 0; i < kEntries; ++i) {
+    constexpr int kVectors = Width / 4;
+    if constexpr (Width == 4)
+      w[i] = S::gather_fours(values, index[i]);
+    else
+      S::gather_eights(values, index[i], w + 2 * i);
+    for (int j = i * kVectors; j < (i + 1) * kVectors; ++j) {
+      if constexpr (kSigns) w[j] = S::negate_bytes(w[j], signs + 8 * j);
+      out[j] = S::xor_bytes(w[j], flip);
     }
   }
-  if (!grid.has_signs) return;
-  const uint8_t* signs = after + 16 * n_high + half * S::kLanes / 2;
-  for (int j = 0; j < 8; ++j) w[j] = S::negate_bytes(w[j], signs + 8 * j);
+}
+
+/// A block of grid codes as signed bytes, four columns a lane; the bits of `flip` are turned over in each.
+template <class S>
+void unpack_grid(const CodeGrid& grid, const uint8_t* p, int half, uint8_t flip, typename S::I w[8]) {
+  const int lane = half * S::kLanes;
+  if (grid.width == 4)
+    (grid.index_bits == 8 ? unpack_entries<S, 4, 0> : unpack_entries<S, 4, 1>)(grid.values, p, lane, flip, w);
+  else if (grid.index_bits == 8)
+    unpack_entries<S, 8, 0>(grid.values, p, lane, flip, w);
+  else if (grid.index_bits == 9)
+    unpack_entries<S, 8, 1>(grid.values, p, lane, flip, w);
+  else if (grid.index_bits == 10)
+    unpack_entries<S, 8, 2>(grid.values, p, lane, flip, w);
+  else
+    unpack_entries<S, 8, 4>(grid.values, p, lane, flip, w);
 }
 
 }  // namespace

@@ -137,10 +137,7 @@ struct GridCodes : GridLines {
   const CodeGrid& grid;
   typename S::F factor;
   explicit GridCodes(const WeightView& w) : grid(*w.encoding.grid), factor(S::set1(w.encoding.factor)) {}
-  void unpack(const uint8_t* p, int half, typename S::I w[8]) const {
-    unpack_grid<S>(grid, p, half, w);
-    for (int j = 0; j < 8; ++j) w[j] = S::xor_bytes(w[j], 0x80);
-  }
+  void unpack(const uint8_t* p, int half, typename S::I w[8]) const { unpack_grid<S>(grid, p, half, 0x80, w); }
   typename S::F adjust(typename S::F scale) const { return S::mul(scale, factor); }
   static typename S::I dot(typename S::I acc, typename S::I w, typename S::I x) { return S::dot4_wide(acc, w, x); }
 };
@@ -331,7 +328,7 @@ struct GridBlock : GridLines {
     constexpr int kSubs = Scales::kPerBlock;
     typename S::I c[8];
     typename S::F s[kSubs], m[kSubs];
-    unpack_grid<S>(*view.encoding.grid, code + b * bytes(view), half, c);
+    unpack_grid<S>(*view.encoding.grid, code + b * bytes(view), half, 0, c);
     scales.next(s, m);
     const typename S::F factor = S::set1(view.encoding.factor);
     for (int j = 0; j < 8; ++j) {

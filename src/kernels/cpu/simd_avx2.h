@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/table_loads.h"
+
 namespace packhorse {
 namespace {
 
@@ -101,8 +103,14 @@ struct Avx2 {
   static I signed_byte(I v) {
     return _mm256_srai_epi32(shift_left<24 - 8 * Byte>(v), 24);
   }
-  static I gather(const int8_t* base, I index) {
-    return _mm256_i32gather_epi32(reinterpret_cast<const int*>(base), index, 4);
+  static void store_i32(uint32_t* p, I v) { _mm256_storeu_si256(reinterpret_cast<I*>(p), v); }
+  /// Entries of 4 bytes, one a lane.
+  [[gnu::always_inline]] static I gather_fours(const int8_t* table, const uint32_t index[8]) {
+    return load_fours(table, index);
+  }
+  /// First and second halves of entries of 8 bytes.
+  [[gnu::always_inline]] static void gather_eights(const int8_t* table, const uint32_t index[8], I halves[2]) {
+    load_eights(table, index, halves);
   }
   /// Changes the sign of byte i where bit i is set.
   static I negate_bytes(I v, const uint8_t* bits) {
@@ -132,6 +140,10 @@ struct Avx2 {
     return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_slli_epi32(bytes(p), 23), set1_i32(0x00400000)));
   }
   static F load_e4m3(const uint8_t* p) { return minifloat(bytes(p), 8, 3, 7); }
+  static F load_e5m2(const uint8_t* p) {
+    const __m128i words = _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    return _mm256_cvtph_ps(_mm_slli_epi16(words, 8));
+  }
   static I load_u8_i32(const uint8_t* p) { return bytes(p); }
   static I load_u16_i32(const uint8_t* p) {
     return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
@@ -144,6 +156,13 @@ struct Avx2 {
     return to_float(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
   }
   static F load_low_nibble(const uint8_t* p) { return to_float(_mm256_and_si256(bytes(p), _mm256_set1_epi32(15))); }
+  /// One code a lane of 4 bytes, low nibble first.
+  static F load_nibbles(const uint8_t* p) {
+    int32_t four;
+    __builtin_memcpy(&four, p, 4);
+    const I words = _mm256_srlv_epi32(_mm256_set1_epi32(four), _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+    return to_float(_mm256_and_si256(words, _mm256_set1_epi32(15)));
+  }
   static F load_high_nibble(const uint8_t* p) { return to_float(_mm256_srli_epi32(bytes(p), 4)); }
   static void store_i8(int8_t* p, F v) {
     const I i = _mm256_cvtps_epi32(v);

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/table_loads.h"
+
 namespace packhorse {
 namespace {
 
@@ -113,8 +115,17 @@ struct Avx512 {
   static I signed_byte(I v) {
     return _mm512_srai_epi32(shift_left<24 - 8 * Byte>(v), 24);
   }
-  /// Four bytes a lane from base + 4 * index.
-  static I gather(const int8_t* base, I index) { return _mm512_i32gather_epi32(index, base, 4); }
+  static void store_i32(uint32_t* p, I v) { _mm512_storeu_si512(p, v); }
+  /// Entries of 4 bytes, one a lane.
+  [[gnu::always_inline]] static I gather_fours(const int8_t* table, const uint32_t index[16]) {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(load_fours(table, index)), load_fours(table, index + 8), 1);
+  }
+  /// First and second halves of entries of 8 bytes.
+  [[gnu::always_inline]] static void gather_eights(const int8_t* table, const uint32_t index[16], I halves[2]) {
+    __m256i low[2], high[2];
+    load_eights(table, index, low), load_eights(table, index + 8, high);
+    for (int i = 0; i < 2; ++i) halves[i] = _mm512_inserti64x4(_mm512_castsi256_si512(low[i]), high[i], 1);
+  }
   /// Changes the sign of byte i where bit i is set.
   static I negate_bytes(I v, const uint8_t* bits) {
     uint64_t mask;
@@ -138,6 +149,10 @@ struct Avx512 {
     return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_slli_epi32(bytes(p), 23), set1_i32(0x00400000)));
   }
   static F load_e4m3(const uint8_t* p) { return minifloat(bytes(p), 8, 3, 7); }
+  static F load_e5m2(const uint8_t* p) {
+    const __m256i words = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return _mm512_cvtph_ps(_mm256_slli_epi16(words, 8));
+  }
   static I load_u8_i32(const uint8_t* p) { return bytes(p); }
   static I load_u16_i32(const uint8_t* p) {
     return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
@@ -150,6 +165,13 @@ struct Avx512 {
     return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
   }
   static F load_low_nibble(const uint8_t* p) { return to_float(_mm512_and_si512(bytes(p), _mm512_set1_epi32(15))); }
+  /// One code a lane of 8 bytes, low nibble first.
+  static F load_nibbles(const uint8_t* p) {
+    const __m128i pairs = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    const I each = _mm512_cvtepu8_epi32(_mm_unpacklo_epi8(pairs, pairs));
+    const I shifted = _mm512_srlv_epi32(each, _mm512_set1_epi64(int64_t{4} << 32));
+    return to_float(_mm512_and_si512(shifted, _mm512_set1_epi32(15)));
+  }
   static F load_high_nibble(const uint8_t* p) { return to_float(_mm512_srli_epi32(bytes(p), 4)); }
   /// Stores lanes as int8; they are whole numbers in [-127, 127].
   static void store_i8(int8_t* p, F v) {
