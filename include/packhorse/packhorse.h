@@ -75,7 +75,8 @@ struct EngineOptions {
   std::string quantization;                // method name; empty = what the checkpoint says
   std::string quantization_config;         // JSON object with the method's settings
   std::string load_format = "auto";        // auto, safetensors, gguf, bitsandbytes
-  std::string kv_cache_dtype = "auto";     // auto, float32, bfloat16, float16, fp8
+  std::string kv_cache_dtype = "auto";     // auto, float32, bfloat16, float16, fp8 (= fp8_e4m3), fp8_e5m2, or
+                                           // fp8, int8 or int4 with _per_token_head
   std::string chat_template;               // Jinja text or file, instead of the model's own
   std::string generation_config = "auto";  // auto, vllm (ignore the file), or a directory
   std::string device = "auto";             // auto, cpu
@@ -89,7 +90,8 @@ struct EngineOptions {
   int64_t num_kv_blocks_override = 0;  // KV blocks instead of what memory allows (tests)
   double gpu_memory_utilization = 0.92;
   uint64_t seed = 0;
-  int threads = 0;  // 0 = one per available core
+  int threads = 0;                   // 0 = one per available core
+  bool calculate_kv_scales = false;  // scales of an FP8 cache are measured at load where the checkpoint has none
   bool enable_prefix_caching = true;
   bool trust_remote_code = false;  // accepted; no code of a checkpoint ever runs
   bool verbose = false;            // warnings name every tensor that the model has no use for
@@ -274,11 +276,12 @@ class Engine {
   const EngineOptions& options() const;
 
   /// JSON object: "model", "architecture", "quantization", "dtype", "kv_cache_dtype", "max_model_len", "vocab_size",
-  /// "isa", "threads", "weight_bytes", "weight_bytes_per_step" (those that a decode step reads), "kv_bytes_per_token",
-  /// "kv_cache_bytes", and "modules": array of {"name", "format" (of the weight in memory), "shape" [N, K], "bytes",
-  /// "bits_per_weight", "shared" (a tied head, counted elsewhere), "decode", "prefill" (kernel rows)}; with `explain`
-  /// each module also has "candidates": array of {"phase", "kernel", "why_not"}, where "why_not" is null for the row
-  /// that was chosen.
+  /// "isa", "threads", "n_weights", "bits_per_weight" (their average), "weight_bytes", "weight_bytes_per_step" (those
+  /// that a decode step reads), "kv_bytes_per_token", "kv_cache_bytes", and "modules": array of {"name", "format" (what
+  /// the codes are from: a checkpoint format, or the method that quantized them while loading), "encoding" (in memory),
+  /// "shape" [N, K], "bytes", "bits_per_weight", "shared" (a tied head, counted elsewhere), "decode", "prefill" (kernel
+  /// rows)}; with `explain` each module also has "candidates": array of {"phase", "kernel", "why_not"}, where "why_not"
+  /// is null for the row that was chosen.
   std::string inspect_json(bool explain) const;
 
   /// Perplexity of a text; `against` is the reference for KL, only used during the call, and has to have the same
@@ -323,6 +326,13 @@ class ModelText {
 
 /// Build, CPU features and instruction-set rows: what a bug report needs; several lines.
 std::string version_text();
+/// JSON object of what this build reads and makes: "devices": array of {"name", "built", "usable"} (instruction sets of
+/// the build, and those of this machine, the best first); "methods": array of {"name", "aliases" (names of which all of
+/// this is true too), "prequantized" (checkpoints load), "in_flight" (made from float weights while they load),
+/// "by_default" (what the name alone makes; null: it needs settings), "settings" (keys of quantization_config in
+/// flight), "devices" {name: "runs" or "not yet"}}; "refused": array of {"name", "why"}, names that are known and do
+/// nothing.
+std::string formats_json();
 /// Version of the library, as "0.1.0"; lives as long as the program.
 std::string_view version();
 

@@ -68,7 +68,12 @@ void visit_flags(Options& o, Visitor&& visit) {
   visit(flag("quantization-config", "JSON", "settings of the method"), o.quantization_config);
   visit(flag("dtype", "TYPE", "auto, float32, bfloat16 or float16"), o.dtype);
   visit(flag("load-format", "FORMAT", "auto, safetensors, gguf or bitsandbytes"), o.load_format);
-  visit(flag("kv-cache-dtype", "TYPE", "auto, float32, bfloat16, float16 or fp8"), o.kv_cache_dtype);
+  visit(flag("kv-cache-dtype", "TYPE",
+             "auto, float32, bfloat16, float16, fp8, fp8_e5m2, fp8_per_token_head, int8_per_token_head or "
+             "int4_per_token_head"),
+        o.kv_cache_dtype);
+  visit(flag("calculate-kv-scales", "", "measure the scales of an fp8 KV cache where the checkpoint has none"),
+        o.calculate_kv_scales);
   visit(flag("max-model-len", "TOKENS", "context of one request; 1k is 1000, 1K is 1024")
             .or_else("the model's own")
             .within(1, kMaxTokens),

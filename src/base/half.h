@@ -57,6 +57,20 @@ inline uint8_t f32_to_e4m3(float f) noexcept {
   return static_cast<uint8_t>(sign | (((u + 0x7ffffu + (u >> 20 & 1u)) >> 20) - (120u << 3)));
 }
 
+/// E5M2: a float16 without its low mantissa bits; 0x7c and 0xfc are infinities (OCP OFP8).
+inline float e5m2_to_f32(uint8_t code) noexcept { return f16_to_f32(static_cast<uint16_t>(code << 8)); }
+
+/// Saturates at 57344; NaN stays NaN.
+inline uint8_t f32_to_e5m2(float f) noexcept {
+  const auto sign = static_cast<uint8_t>(std::bit_cast<uint32_t>(f) >> 24 & 0x80u);
+  const float magnitude = std::fabs(f);
+  if (magnitude != magnitude) return static_cast<uint8_t>(sign | 0x7f);
+  if (magnitude >= 57344.0f) return static_cast<uint8_t>(sign | 0x7b);
+  if (magnitude < 0x1p-14f) return static_cast<uint8_t>(sign | static_cast<uint8_t>(std::nearbyint(magnitude * 0x1p16f)));
+  const auto u = std::bit_cast<uint32_t>(magnitude);
+  return static_cast<uint8_t>(sign | (((u + 0xfffffu + (u >> 21 & 1u)) >> 21) - (112u << 2)));
+}
+
 /// E8M0, a power of two: 2^(code - 127); 0xff is NaN (OCP MX).
 inline float e8m0_to_f32(uint8_t code) noexcept {
   if (code == 0xff) return std::bit_cast<float>(0x7fc00000u);

@@ -1,9 +1,5 @@
 #pragma once
-// Memory of the paged KV cache, and the view that attention kernels read.
-//
-// A block holds kKvBlockTokens consecutive positions of one sequence, for one layer:
-//   keys    [n_kv_heads][head_dim][kKvBlockTokens]   so that one vector holds one dimension of 16 keys
-//   values  [n_kv_heads][kKvBlockTokens][head_dim]
+// Memory of the paged KV cache, and the view that attention kernels read. codec/kv_dtype.h says how a block is laid out.
 
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +14,7 @@ struct CacheSpec {
   int64_t n_kv_heads = 0;
   int64_t head_dim = 0;
   KvDType dtype = KvDType::f32;
-  int64_t bytes_per_block() const { return 2 * n_kv_heads * head_dim * kKvBlockTokens * kv_dtype_bytes(dtype); }
+  int64_t bytes_per_block() const { return 2 * kv_half_block_bytes(dtype, n_kv_heads, head_dim); }
 };
 
 /// All blocks of one layer. Block b starts at `keys + b * block_stride` and `values + b * block_stride` bytes.

@@ -5,27 +5,11 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "engine/kv_calibration.h"
 #include "nn/context_length.h"
 
 namespace packhorse {
 namespace {
-
-std::string canonical_dtype(std::string name, const char* option, std::string_view others = "") {
-  if (name.starts_with("torch.")) name = name.substr(6);
-  if (name == "half" || name == "fp16") name = "float16";
-  if (name == "float" || name == "fp32") name = "float32";
-  if (name == "bf16") name = "bfloat16";
-  if (name == "auto" || name == "float32" || name == "float16" || name == "bfloat16") return name;
-  fail(ErrorKind::usage, "{}: '{}' is not supported (auto, float32, bfloat16, float16{})", option, printable(name),
-       others);
-}
-
-constexpr std::string_view kFp8 = "fp8_e4m3";
-
-KvDType kv_type(const std::string& name) {
-  if (name == kFp8) return KvDType::fp8_e4m3;
-  return name == "float32" ? KvDType::f32 : name == "bfloat16" ? KvDType::bf16 : KvDType::f16;
-}
 
 std::string checkpoint_dtype(const CheckpointView& view) {
   for (const Json& config : {view.config, view.config.value("text_config", Json::object())}) {
@@ -83,20 +67,6 @@ Config read_config(const CheckpointView& view, const Arch& arch) {
 
 }  // namespace
 
-Precision resolve_precision(const std::string& dtype, const std::string& kv_cache_dtype, const std::string& checkpoint,
-                            bool has_kv_scales) {
-  Precision out;
-  out.dtype = canonical_dtype(dtype, "dtype");
-  // As vLLM: a checkpoint in float32 runs in 16 bit unless it is asked for otherwise.
-  if (out.dtype == "auto") out.dtype = checkpoint == "bfloat16" ? "bfloat16" : "float16";
-  out.fast = out.dtype != "float32";
-  const bool is_fp8 = kv_cache_dtype == "fp8" || kv_cache_dtype == kFp8;
-  out.kv_cache_dtype = is_fp8 ? std::string(kFp8) : canonical_dtype(kv_cache_dtype, "kv_cache_dtype", ", fp8");
-  if (out.kv_cache_dtype == "auto") out.kv_cache_dtype = has_kv_scales ? std::string(kFp8) : out.dtype;
-  out.kv = kv_type(out.kv_cache_dtype);
-  return out;
-}
-
 LoadedModel::LoadedModel(const EngineOptions& given, const std::string& path) : LoadedModel(given, path, false) {}
 
 LoadedModel::LoadedModel(const EngineOptions& given, const std::string& path, bool format_act)
@@ -123,16 +93,34 @@ LoadedModel::LoadedModel(const EngineOptions& given, const std::string& path, bo
   model = arch->build(config, loader);
   loader.finish_progress();
   warnings = view.notes;
-  if (precision.kv == KvDType::fp8_e4m3 && !has_kv_scales(view))
-    warnings.push_back("kv_cache_dtype fp8: the checkpoint has no scales of keys and values; 1 is taken");
+  settle_kv_scales();
   warn_unused(loader.unused_tensors(), options.verbose, warnings);
   view.check_unchanged();  // weights read while a file was being written are worth nothing
   malloc_trim(0);          // blocks that were read and packed leave holes behind
 }
 
+void LoadedModel::settle_kv_scales() {
+  if (precision.kv != KvDType::fp8_e4m3) {
+    if (options.calculate_kv_scales)
+      warnings.push_back(
+          fmt::format("calculate_kv_scales: no effect with kv_cache_dtype {}", precision.kv_cache_dtype));
+  } else if (has_kv_scales(view)) {
+    if (options.calculate_kv_scales)
+      warnings.push_back("calculate_kv_scales: no effect, the checkpoint has scales of keys and values");
+  } else if (options.calculate_kv_scales) {
+    calibrate_kv_scales(*model, pool, max_model_len);
+  } else {
+    warnings.push_back(
+        "kv_cache_dtype fp8: the checkpoint has no scales of keys and values; 1 is taken (--calculate-kv-scales "
+        "measures "
+        "them)");
+  }
+}
+
 std::string inspect_json(const LoadedModel& loaded, bool explain, uint64_t kv_bytes) {
   Json modules = Json::array();
   uint64_t weight_bytes = 0, step_bytes = 0;
+  double n_weights = 0, n_bits = 0;
   std::vector<const PackedWeight*> seen;
   loaded.model->visit_weights([&](const ModuleRows& rows, const PackedWeight& weight) {
     const std::string kernel = weight.kernel().name();
@@ -145,13 +133,18 @@ std::string inspect_json(const LoadedModel& loaded, bool explain, uint64_t kv_by
       weight_bytes += weight.packed_bytes();
     }
     step_bytes += static_cast<uint64_t>(static_cast<double>(bytes) * rows.read_share);
+    const double bits = bits_per_weight(weight.view().encoding, weight.k());
+    const double size = shared ? 0 : static_cast<double>(rows.n_rows) * static_cast<double>(weight.k());
+    n_weights += size;
+    n_bits += size * bits;
     Json entry = {{"name", rows.module},
-                  {"format", describe(weight.view().encoding)},
+                  {"format", rows.format},
+                  {"encoding", describe(weight.view().encoding)},
                   {"shape", {rows.n_rows, weight.k()}},
                   {"decode", kernel},
                   {"prefill", kernel},
                   {"bytes", shared ? 0 : bytes},
-                  {"bits_per_weight", bits_per_weight(weight.view().encoding, weight.k())},
+                  {"bits_per_weight", bits},
                   {"shared", shared}};
     if (explain) {
       Json candidates = Json::array();
@@ -176,6 +169,8 @@ std::string inspect_json(const LoadedModel& loaded, bool explain, uint64_t kv_by
               {"vocab_size", loaded.model->vocab_size()},
               {"isa", loaded.selector.isa()},
               {"threads", loaded.pool.size()},
+              {"n_weights", static_cast<uint64_t>(n_weights)},
+              {"bits_per_weight", n_weights > 0 ? n_bits / n_weights : 0.0},
               {"weight_bytes", weight_bytes},
               {"weight_bytes_per_step", step_bytes},
               {"kv_bytes_per_token", KvPool::bytes_per_block(loaded.model->cache_specs()) / kKvBlockTokens},

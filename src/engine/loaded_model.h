@@ -5,23 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "engine/precision.h"
 #include "models/table.h"
 #include "nn/loader.h"
 #include "packhorse/packhorse.h"
 
 namespace packhorse {
-
-/// What dtype options come to.
-struct Precision {
-  std::string dtype;  // float32, bfloat16, float16
-  std::string kv_cache_dtype;
-  bool fast = true;  // activations may be quantized to int8
-  KvDType kv = KvDType::f16;
-};
-/// Error{usage} for a name that is unknown or not supported. `checkpoint_dtype` is config.json's, or empty; a
-/// checkpoint with KV scales has an FP8 cache unless another is asked for.
-Precision resolve_precision(const std::string& dtype, const std::string& kv_cache_dtype,
-                            const std::string& checkpoint_dtype, bool has_kv_scales);
 
 /// Immutable after loading but for the thread pool, which one caller at a time uses.
 struct LoadedModel {
@@ -40,6 +29,10 @@ struct LoadedModel {
   LoadedModel(const EngineOptions& options, const std::string& path);
   /// For tests: as dtype float32, with the activation quantization that the format itself asks for.
   LoadedModel(const EngineOptions& options, const std::string& path, bool format_act);
+
+ private:
+  /// Measures the scales of an FP8 cache where that is asked for, else warns about what is missing.
+  void settle_kv_scales();
 };
 
 /// Architecture, modules with encoding and kernels, memory; JSON text. `kv_bytes` is what the engine reserved.

@@ -159,8 +159,8 @@ struct AttentionArgs {
   int64_t n_heads = 0, n_kv_heads = 0, head_dim = 0;
   float scale = 0;                  // of the scores: 1 / sqrt(head_dim)
   int64_t window = 0;               // a token sees itself and the window - 1 before it; 0 = all
-  const uint8_t* keys = nullptr;    // block b at + b * block_stride: [n_kv_heads][head_dim][16]
-  const uint8_t* values = nullptr;  // block b at + b * block_stride: [n_kv_heads][16][head_dim]
+  const uint8_t* keys = nullptr;    // block b at + b * block_stride, laid out as codec/kv_dtype.h says
+  const uint8_t* values = nullptr;  // block b at + b * block_stride
   int64_t block_stride = 0;
   const int32_t* block_table = nullptr;
   KvDType dtype = KvDType::f32;

@@ -134,11 +134,14 @@ class Llama final : public Model {
   }
 
   std::vector<CacheSpec> cache_specs() const override { return std::vector(blocks_.size(), spec_); }
+  void set_kv_scales(int64_t layer, const KvScales& scales) override {
+    blocks_[static_cast<size_t>(layer)].attn.set_scales(scales);
+  }
   int64_t vocab_size() const override { return sizes_.vocab; }
   int64_t max_positions() const override { return sizes_.max_positions; }
 
   void visit_weights(const WeightVisitor& visit) const override {
-    visit({embed_.module(), 0, embed_.table().n(), 0}, embed_.table());
+    embed_.visit(visit);
     for (const Block& block : blocks_) block.visit(visit);
     head_.visit(visit);
   }

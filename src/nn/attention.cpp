@@ -3,21 +3,64 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/half.h"
+#include "codec/kv_codes.h"
 #include "nn/act.h"
 
 namespace packhorse {
 namespace {
 
-void put(KvDType type, std::byte* base, int64_t element, float value) {
-  if (type == KvDType::fp8_e4m3) {
-    base[element] = static_cast<std::byte>(f32_to_e4m3(value));
-  } else if (type == KvDType::f32) {
-    std::memcpy(base + element * 4, &value, 4);
-  } else {
-    const uint16_t bits = type == KvDType::f16 ? f32_to_f16(value) : f32_to_bf16(value);
-    std::memcpy(base + element * 2, &bits, 2);
+/// Spreads the codes of a token's head over a block's keys: `keys` is where the first unit goes.
+template <class Unit>
+void scatter_key(const uint8_t* codes, int64_t n_bytes, std::byte* keys) {
+  constexpr auto kBytes = static_cast<int64_t>(sizeof(Unit));
+  for (int64_t i = 0; i < n_bytes / kBytes; ++i)
+    std::memcpy(keys + i * kKvBlockTokens * kBytes, codes + i * kBytes, sizeof(Unit));
+}
+
+/// One slot of a block.
+struct Slot {
+  const CacheSpec& spec;
+  std::byte* keys;  // of the block
+  std::byte* values;
+  int64_t index;
+  std::vector<uint8_t>& codes;  // working memory, kv_code_bytes(head_dim)
+
+  void store_key(int64_t head, const float* x, float scale) const {
+    const int64_t bytes = kv_code_bytes(spec.dtype, spec.head_dim);
+    const float own = encode_kv(spec.dtype, x, spec.head_dim, scale, codes.data());
+    std::byte* at = keys + head * bytes * kKvBlockTokens;
+    switch (kv_bits(spec.dtype)) {
+      case 32:
+        scatter_key<uint32_t>(codes.data(), bytes, at + index * 4);
+        break;
+      case 16:
+        scatter_key<uint16_t>(codes.data(), bytes, at + index * 2);
+        break;
+      default:
+        scatter_key<uint8_t>(codes.data(), bytes, at + index);
+    }
+    store_scale(keys, head, own);
   }
+  void store_value(int64_t head, const float* x, float scale) const {
+    const int64_t bytes = kv_code_bytes(spec.dtype, spec.head_dim);
+    const float own = encode_kv(spec.dtype, x, spec.head_dim, scale, codes.data());
+    std::memcpy(values + (head * kKvBlockTokens + index) * bytes, codes.data(), static_cast<size_t>(bytes));
+    store_scale(values, head, own);
+  }
+  void store_scale(std::byte* half, int64_t head, float scale) const {
+    if (!kv_has_token_scales(spec.dtype)) return;
+    const int64_t n_codes = spec.n_kv_heads * spec.head_dim * kKvBlockTokens;
+    std::memcpy(half + kv_code_bytes(spec.dtype, n_codes) + (head * kKvBlockTokens + index) * 4, &scale, 4);
+  }
+};
+
+void rotate_heads(float* x, int64_t m, int64_t n_heads, int64_t head_dim, float scale, ForwardCtx& ctx) {
+  for_tokens(ctx.pool, m, [&](int64_t begin, int64_t end) {
+    for (int64_t head = begin * n_heads; head < end * n_heads; ++head) {
+      hadamard(x + head * head_dim, head_dim);
+      for (int64_t d = 0; d < head_dim; ++d) x[head * head_dim + d] *= scale;
+    }
+  });
 }
 
 }  // namespace
@@ -33,28 +76,31 @@ void Attention::store(const float* qkv, const Batch& batch, ForwardCtx& ctx) con
   const int64_t dim = shape_.head_dim, kv_heads = shape_.n_kv_heads, width = shape_.qkv_width();
   for (const SequenceSpan& span : batch.spans) {
     for_tokens(ctx.pool, span.n_tokens, [&](int64_t begin, int64_t end) {
+      std::vector<uint8_t> codes(static_cast<size_t>(kv_code_bytes(cache.spec.dtype, dim)));
       for (int64_t t = begin; t < end; ++t) {
-        const int64_t position = span.first_position + t, slot = position % kKvBlockTokens;
+        const int64_t position = span.first_position + t;
         const int64_t block = span.block_table[static_cast<size_t>(position / kKvBlockTokens)] * cache.block_stride;
+        const Slot slot{cache.spec, cache.keys + block, cache.values + block, position % kKvBlockTokens, codes};
         const float* key = qkv + (span.first_token + t) * width + shape_.n_heads * dim;
         const float* value = key + kv_heads * dim;
         for (int64_t head = 0; head < kv_heads; ++head) {
-          const float key_scale = scales_.k.empty() ? 1.0f : scales_.k[static_cast<size_t>(head)];
-          const float value_scale = scales_.v.empty() ? 1.0f : scales_.v[static_cast<size_t>(head)];
-          for (int64_t d = 0; d < dim; ++d, ++key, ++value) {
-            put(cache.spec.dtype, cache.keys + block, (head * dim + d) * kKvBlockTokens + slot, *key / key_scale);
-            put(cache.spec.dtype, cache.values + block, (head * kKvBlockTokens + slot) * dim + d, *value / value_scale);
-          }
+          const auto h = static_cast<size_t>(head);
+          slot.store_key(head, key + head * dim, scales_.k.empty() ? 1.0f : scales_.k[h]);
+          slot.store_value(head, value + head * dim, scales_.v.empty() ? 1.0f : scales_.v[h]);
         }
       }
     });
   }
 }
 
-float* Attention::operator()(const float* qkv, const Batch& batch, ForwardCtx& ctx) const {
-  store(qkv, batch, ctx);
+float* Attention::operator()(float* qkv, const Batch& batch, ForwardCtx& ctx) const {
   const KvLayerView cache = ctx.kv.layer(layer_);
   const auto m = static_cast<int64_t>(batch.tokens.size());
+  const bool rotated = kv_is_rotated(cache.spec.dtype);
+  // Rotations keep the products of queries and keys; their factors are powers of two, which cost no accuracy.
+  const float unrotate = 1.0f / static_cast<float>(hadamard_block(shape_.head_dim));
+  if (rotated) rotate_heads(qkv, m, shape_.n_heads + 2 * shape_.n_kv_heads, shape_.head_dim, 1, ctx);
+  store(qkv, batch, ctx);
   const int64_t dim = shape_.head_dim, out_width = shape_.n_heads * dim, group = shape_.n_heads / shape_.n_kv_heads;
   float* out = ctx.workspace.allocate<float>(m * out_width);
   const Workspace::Mark mark = ctx.workspace.mark();
@@ -82,7 +128,7 @@ float* Attention::operator()(const float* qkv, const Batch& batch, ForwardCtx& c
                                .n_heads = shape_.n_heads,
                                .n_kv_heads = shape_.n_kv_heads,
                                .head_dim = dim,
-                               .scale = shape_.scale,
+                               .scale = rotated ? shape_.scale * unrotate : shape_.scale,
                                .window = shape_.window,
                                .keys = reinterpret_cast<const uint8_t*>(cache.keys),
                                .values = reinterpret_cast<const uint8_t*>(cache.values),
@@ -97,6 +143,7 @@ float* Attention::operator()(const float* qkv, const Batch& batch, ForwardCtx& c
     }
   });
   ctx.workspace.release(mark);
+  if (rotated) rotate_heads(out, m, shape_.n_heads, dim, unrotate, ctx);
   return out;
 }
 

@@ -19,8 +19,12 @@ class Attention {
   Attention() = default;
   /// Error{model} when no kernel takes the head size.
   Attention(const AttentionShape& shape, int64_t layer, const KernelSelector& selector, KvScales scales = {});
-  /// qkv[m, qkv_width] holds rotated queries and keys, then values; returns [m, n_heads * head_dim].
-  float* operator()(const float* qkv, const Batch& batch, ForwardCtx& ctx) const;
+  /// qkv[m, qkv_width] holds queries and keys that know their positions, then values, and is scratch afterwards;
+  /// returns [m, n_heads * head_dim]. A 4-bit cache holds Hadamard transforms of keys and values, whose numbers are
+  /// more alike: queries are transformed as well, and the output back.
+  float* operator()(float* qkv, const Batch& batch, ForwardCtx& ctx) const;
+  /// Of an FP8 cache; before the first use.
+  void set_scales(KvScales scales) { scales_ = std::move(scales); }
 
  private:
   void store(const float* qkv, const Batch& batch, ForwardCtx& ctx) const;

@@ -49,6 +49,10 @@ float* Embedding::operator()(std::span<const int32_t> tokens, ForwardCtx& ctx) c
   return y;
 }
 
+void Embedding::visit(const WeightVisitor& visit) const {
+  visit({.module = module_, .n_rows = table_->n(), .read_share = 0, .format = format_}, *table_);
+}
+
 float* RmsNorm::operator()(const float* x, int64_t m, ForwardCtx& ctx) const {
   const auto n = static_cast<int64_t>(weight_.size());
   const RmsNormArgs args{

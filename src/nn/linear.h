@@ -43,15 +43,16 @@ class Linear {
 class Embedding {
  public:
   Embedding() = default;
-  Embedding(std::string module, std::unique_ptr<PackedWeight> table)
-      : module_(std::move(module)), table_(std::move(table)) {}
+  Embedding(std::string module, std::string format, std::unique_ptr<PackedWeight> table)
+      : module_(std::move(module)), format_(std::move(format)), table_(std::move(table)) {}
   /// y[tokens.size(), k]; ids were checked when the request was admitted.
   float* operator()(std::span<const int32_t> tokens, ForwardCtx& ctx) const;
+  void visit(const WeightVisitor& visit) const;
   const PackedWeight& table() const { return *table_; }
-  const std::string& module() const { return module_; }
+  const std::string& format() const { return format_; }
 
  private:
-  std::string module_;
+  std::string module_, format_;
   std::unique_ptr<PackedWeight> table_;
 };
 

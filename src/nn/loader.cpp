@@ -151,6 +151,15 @@ std::vector<float> Loader::vector(const std::string& name, int64_t n) {
   return out;
 }
 
+std::string Loader::format_of(const Module& module, const WeightPlan& plan, bool quantize) const {
+  const QuantizationPlan& quantization = options_.quantization;
+  if (quantize && quantization.in_flight && !is_float(plan.encoding.element)) {
+    return quantization.config.at("quant_method").get<std::string>();
+  }
+  const auto claims = [&](const Format* format) { return format->claims && format->claims(view_, module); };
+  return std::string((*std::ranges::find_if(formats(), claims))->name);  // there is one: it made the plan
+}
+
 std::unique_ptr<PackedWeight> Loader::pack(const WeightPlan& plan, bool exact) {
   const bool scheme = options_.format_act && plan.encoding.act.code == ActScheme::Code::llm_int8;
   const PackedWeight::Options how{.fast = !exact && (options_.fast || scheme),
@@ -181,7 +190,10 @@ Linear Loader::linear(const std::vector<Module>& modules, bool quantize, bool ex
     WeightPlan plan = plan_weight(view_, module, options_.quantization, quantize);
     if (!group.empty() && !(plan.encoding == group.back().encoding && plan.input == group.back().input)) close_group();
     if (group.empty()) group_begin = n;
-    rows.push_back({module.name, n - group_begin, module.n});
+    rows.push_back({.module = module.name,
+                    .first_row = n - group_begin,
+                    .n_rows = module.n,
+                    .format = format_of(module, plan, quantize)});
     group.push_back(std::move(plan));
     if (view_.find(module.source + ".bias")) {
       const std::vector<float> values = vector(module.source + ".bias", module.n);
@@ -210,7 +222,9 @@ Linear Loader::router(const Scope& module, int64_t n, int64_t k) {
 }
 
 Embedding Loader::embedding(const Scope& module, int64_t vocab_size, int64_t k) {
-  return {module.path(), pack(plan_weight(view_, describe(module, vocab_size, k, 0), options_.quantization, false))};
+  const Module table = describe(module, vocab_size, k, 0);
+  const WeightPlan plan = plan_weight(view_, table, options_.quantization, false);
+  return {module.path(), format_of(table, plan, false), pack(plan)};
 }
 
 Linear Loader::head(const Scope& module, const Embedding& embedding, bool tied) {
@@ -222,7 +236,7 @@ Linear Loader::head(const Scope& module, const Embedding& embedding, bool tied) 
                printable(view_.path), module.path(), table.n(), table.k());
   std::vector<LinearPart> parts(1);
   parts[0].weight = &table;
-  parts[0].modules = {{module.path(), 0, table.n()}};
+  parts[0].modules = {{.module = module.path(), .n_rows = table.n(), .format = embedding.format()}};
   return {std::move(parts), {}, kernels_};
 }
 

@@ -109,6 +109,8 @@ class Loader {
   void expect(std::string source);
   /// A vector of floats by full source name ("blk.0.attn_norm.weight").
   std::vector<float> vector(const std::string& name, int64_t n);
+  /// What the codes of a module's plan are from: a dialect of the checkpoint, or the method in flight.
+  std::string format_of(const Module& module, const WeightPlan& plan, bool quantize) const;
   std::unique_ptr<PackedWeight> pack(const WeightPlan& plan, bool exact = false);
   Linear linear(const std::vector<Module>& modules, bool quantize, bool exact = false);
 

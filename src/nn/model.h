@@ -9,6 +9,7 @@
 
 #include "base/thread_pool.h"
 #include "cache/kv_pool.h"
+#include "formats/kv_scales.h"
 #include "nn/workspace.h"
 
 namespace packhorse {
@@ -50,6 +51,7 @@ struct ModuleRows {
   std::string module;  // Hugging Face name without ".weight"
   int64_t first_row = 0, n_rows = 0;
   double read_share = 1;  // of these rows that a token reads: 0 of a lookup, which takes one; less than 1 of an expert
+  std::string format = {};  // dialect of the checkpoint, or method that quantized the rows while they were loaded
 };
 /// Called for every module, also for a head that shares the embedding's table.
 using WeightVisitor = std::function<void(const ModuleRows&, const PackedWeight&)>;
@@ -62,6 +64,8 @@ class Model {
   virtual Logits forward(const Batch& batch, ForwardCtx& ctx) const = 0;
   /// One entry per layer.
   virtual std::vector<CacheSpec> cache_specs() const = 0;
+  /// Scales for a layer's FP8 cache; before the first forward into one.
+  virtual void set_kv_scales(int64_t /*layer*/, const KvScales&) {}
   virtual int64_t vocab_size() const = 0;
   /// Positions the model was made for.
   virtual int64_t max_positions() const = 0;

@@ -74,16 +74,21 @@ class Runner {
   Workspace workspace_;
 };
 
-using Case = std::tuple<std::string, std::string>;  // fixture, dtype
+const std::string kKvTypes[] = {"float32",  "bfloat16",           "float16", "fp8",
+                                "fp8_e5m2", "fp8_per_token_head", "int8",    "int4_per_token_head"};
+
+using Case = std::tuple<std::string, std::string, std::string>;  // fixture, dtype, KV dtype
 class BitEqual : public ::testing::TestWithParam<Case> {};
 
 TEST_P(BitEqual, chunks_decode_and_random_interleavings) {
-  const auto& [name, dtype] = GetParam();
+  const auto& [name, dtype, kv] = GetParam();
   const fs::path directory = testing::fixture(name);
   if (directory.empty()) GTEST_SKIP() << "no fixture " << name;
   EngineOptions options;
   options.model = directory.string();
   options.dtype = dtype;
+  options.kv_cache_dtype = kv;
+  options.calculate_kv_scales = kv == "fp8";
   options.threads = 3;
   LoadedModel loaded(options, options.model);
   EngineOptions single = options;
@@ -136,7 +141,7 @@ std::vector<std::string> golden_names() {
 }
 
 std::string label(const ::testing::TestParamInfo<Case>& test) {
-  std::string out = std::get<0>(test.param) + "_" + std::get<1>(test.param);
+  std::string out = std::get<0>(test.param) + "_" + std::get<1>(test.param) + "_" + std::get<2>(test.param);
   for (char& c : out) {
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   }
@@ -145,12 +150,18 @@ std::string label(const ::testing::TestParamInfo<Case>& test) {
 
 INSTANTIATE_TEST_SUITE_P(Golden, BitEqual,
                          ::testing::Combine(::testing::ValuesIn(golden_names()),
-                                            ::testing::Values("auto", "bfloat16", "float32")),
+                                            ::testing::Values("auto", "bfloat16", "float32"),
+                                            ::testing::Values("auto")),
+                         label);
+INSTANTIATE_TEST_SUITE_P(KvTypes, BitEqual,
+                         ::testing::Combine(::testing::Values("gguf-q4_0"), ::testing::Values("auto"),
+                                            ::testing::ValuesIn(kKvTypes)),
                          label);
 // Which tokens share an expert depends on the batch.
 INSTANTIATE_TEST_SUITE_P(Experts, BitEqual,
                          ::testing::Combine(::testing::Values("gguf-q4_0-mixtral", "ct-mixtral-w4a16"),
-                                            ::testing::Values("auto", "bfloat16", "float32")),
+                                            ::testing::Values("auto", "bfloat16", "float32"),
+                                            ::testing::Values("auto")),
                          label);
 
 // Rows of all instruction sets do the same float operations in the same order, but for those that round activations to
@@ -165,15 +176,16 @@ std::vector<const KernelSet*> usable_sets() {
   return out;
 }
 
-class SameBits : public ::testing::TestWithParam<std::tuple<const KernelSet*, std::string>> {};
+class SameBits : public ::testing::TestWithParam<std::tuple<const KernelSet*, std::string, std::string>> {};
 
 TEST_P(SameBits, on_every_instruction_set) {
-  const auto& [set, name] = GetParam();
+  const auto& [set, name, kv] = GetParam();
   for (const char* dtype : {"float32", "auto"}) {
     if (set->name == kOtherArithmetic && std::string_view(dtype) == "auto") continue;
     EngineOptions options;
     options.model = (testing::golden_dir() / "formats" / name).string();
     options.dtype = dtype;
+    options.kv_cache_dtype = kv;
     options.threads = 2;
     options.isa =
         usable_sets().front()->name == kOtherArithmetic ? usable_sets()[1]->name : usable_sets().front()->name;
@@ -191,18 +203,25 @@ TEST_P(SameBits, on_every_instruction_set) {
   }
 }
 
+std::string set_label(const ::testing::TestParamInfo<SameBits::ParamType>& test) {
+  std::string out =
+      std::string(std::get<0>(test.param)->name) + "_" + std::get<1>(test.param) + "_" + std::get<2>(test.param);
+  for (char& c : out) {
+    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+  }
+  return out;
+}
+
 INSTANTIATE_TEST_SUITE_P(Golden, SameBits,
                          ::testing::Combine(::testing::ValuesIn(usable_sets()),
                                             ::testing::Values("bnb-nf4-double", "bnb-int8", "gguf-q4_k_m-mix",
-                                                              "gguf-q3_k_m-qwen2")),
-                         [](const auto& test) {
-                           std::string label =
-                               std::string(std::get<0>(test.param)->name) + "_" + std::get<1>(test.param);
-                           for (char& c : label) {
-                             if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-                           }
-                           return label;
-                         });
+                                                              "gguf-q3_k_m-qwen2"),
+                                            ::testing::Values("auto")),
+                         set_label);
+INSTANTIATE_TEST_SUITE_P(KvTypes, SameBits,
+                         ::testing::Combine(::testing::ValuesIn(usable_sets()), ::testing::Values("gguf-q4_0"),
+                                            ::testing::ValuesIn(kKvTypes)),
+                         set_label);
 
 }  // namespace
 }  // namespace packhorse

@@ -10,6 +10,7 @@
 #include <random>
 
 #include "base/half.h"
+#include "codec/kv_codes.h"
 #include "kernels/cpu/cpu_features.h"
 #include "kernels/packed_weight.h"
 
@@ -279,37 +280,37 @@ TEST_P(Set, silu_holds_at_the_ends) {
   EXPECT_EQ(y[4], 0);
 }
 
-/// A cache with random contents, its blocks in shuffled order and every slot past the sequence filled with NaN.
+/// A cache with random contents, its blocks in shuffled order and every slot past the sequence filled with NaN, or with
+/// what its codes have instead.
 struct Cache {
   std::vector<uint8_t> keys, values;
   std::vector<int32_t> table;
   int64_t block_stride;
 
   Cache(int64_t n_positions, int64_t kv_heads, int64_t head_dim, KvDType type)
-      : block_stride(kv_heads * head_dim * 16 * kv_dtype_bytes(type)) {
-    const int64_t n_blocks = (n_positions + 15) / 16;
-    keys.resize(static_cast<size_t>(n_blocks * block_stride)), values.resize(keys.size());
+      : block_stride(kv_half_block_bytes(type, kv_heads, head_dim)) {
+    const int64_t n_blocks = (n_positions + 15) / 16, bytes = kv_code_bytes(type, head_dim);
+    const int64_t unit = std::max<int64_t>(1, kv_bits(type) / 8);
+    keys.resize(static_cast<size_t>(n_blocks * block_stride), 0xff), values = keys;
     for (int64_t b = 0; b < n_blocks; ++b) table.push_back(static_cast<int32_t>(n_blocks - 1 - b));
-    const std::vector<float> random = normal(static_cast<size_t>(2 * n_blocks * 16 * kv_heads * head_dim), 17);
-    size_t next = 0;
-    for (int64_t p = 0; p < n_blocks * 16; ++p) {
-      for (int64_t i = 0; i < kv_heads * head_dim; ++i) {
-        const float nan = std::numeric_limits<float>::quiet_NaN();
-        const int64_t base = table[static_cast<size_t>(p / 16)] * block_stride;
-        put(type, keys.data() + base, i * 16 + p % 16, p < n_positions ? random[next++] : nan);
-        put(type, values.data() + base, (i / head_dim * 16 + p % 16) * head_dim + i % head_dim,
-            p < n_positions ? random[next++] : nan);
+    const std::vector<float> random = normal(static_cast<size_t>(2 * n_positions * kv_heads * head_dim), 17);
+    const float* next = random.data();
+    std::vector<uint8_t> codes(static_cast<size_t>(bytes));
+    for (int64_t p = 0; p < n_positions; ++p) {
+      const int64_t base = table[static_cast<size_t>(p / 16)] * block_stride;
+      for (int64_t head = 0; head < kv_heads; ++head) {
+        for (std::vector<uint8_t>* half : {&keys, &values}) {
+          const float own = encode_kv(type, next, head_dim, 1, codes.data());
+          next += head_dim;
+          for (int64_t i = 0; i < bytes; ++i) {
+            const int64_t at = half == &keys ? (head * bytes / unit + i / unit) * 16 * unit + p % 16 * unit + i % unit
+                                             : (head * 16 + p % 16) * bytes + i;
+            (*half)[static_cast<size_t>(base + at)] = codes[static_cast<size_t>(i)];
+          }
+          if (kv_has_token_scales(type))
+            std::memcpy(half->data() + base + kv_heads * bytes * 16 + (head * 16 + p % 16) * 4, &own, 4);
+        }
       }
-    }
-  }
-  static void put(KvDType type, uint8_t* base, int64_t element, float value) {
-    if (type == KvDType::fp8_e4m3) {
-      base[element] = f32_to_e4m3(value);
-    } else if (type == KvDType::f32) {
-      std::memcpy(base + element * 4, &value, 4);
-    } else {
-      const uint16_t bits = type == KvDType::f16 ? f32_to_f16(value) : f32_to_bf16(value);
-      std::memcpy(base + element * 2, &bits, 2);
     }
   }
 };
@@ -355,14 +356,16 @@ std::vector<float> attend(const Kernel& kernel, const Cache& cache, const Shape&
 TEST_P(Set, attention_matches_ref_and_itself_in_any_chunks) {
   for (const Shape& s : {Shape{9, 3, 64, 0}, Shape{3, 3, 16, 0}, Shape{8, 1, 128, 0}, Shape{2, 1, 80, 0},
                          Shape{2, 2, 96, 0}, Shape{4, 2, 256, 40}, Shape{6, 2, 32, 20}}) {
-    for (const KvDType type : {KvDType::f32, KvDType::f16, KvDType::bf16, KvDType::fp8_e4m3}) {
+    for (const KvDType type : {KvDType::f32, KvDType::f16, KvDType::bf16, KvDType::fp8_e4m3, KvDType::fp8_e5m2,
+                               KvDType::fp8_token, KvDType::int8_token, KvDType::int4_token}) {
       for (const int64_t n_positions : {1, 17, 150}) {
         const Cache cache(n_positions, s.kv_heads, s.head_dim, type);
         const int64_t n_tokens = std::min<int64_t>(n_positions, 70);
         const std::vector<float> want = attend(ref(Op::attention), cache, s, type, n_positions, n_tokens, n_tokens);
         const std::vector<float> got =
             attend(row(Op::attention, s.head_dim), cache, s, type, n_positions, n_tokens, n_tokens);
-        EXPECT_LT(worst_relative(want, got), 2e-6) << s.head_dim << " " << n_positions;
+        EXPECT_LT(worst_relative(want, got), 2e-6)
+            << s.head_dim << " " << n_positions << " type " << static_cast<int>(type);
         for (const int64_t chunk : {1, 7})
           EXPECT_EQ(got, attend(row(Op::attention, s.head_dim), cache, s, type, n_positions, n_tokens, chunk)) << chunk;
       }

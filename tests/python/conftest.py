@@ -15,7 +15,7 @@ SHARED = Path(os.environ.get("PACKHORSE_SHARED") or ROOT / "../shared")
 
 def find_checkpoint(name):
     """Of the full set, or the copy in the repository."""
-    for folder in (CHECKPOINTS / "formats" / name, ROOT / "tests/golden" / name):
+    for folder in (CHECKPOINTS / "formats" / name, ROOT / "tests/golden/formats" / name):
         if folder.is_dir():
             return folder
     pytest.skip(f"checkpoint {name} is not there")

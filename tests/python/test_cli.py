@@ -190,7 +190,74 @@ def test_inspect(run_program, nf4_directory):
     names = [module["name"] for module in info["modules"]]
     assert "model.layers.0.mlp.down_proj" in names
     assert all(module["decode"] and module["prefill"] for module in info["modules"])
-    assert any("nf4" in module["format"] for module in info["modules"])
+    assert any("nf4" in module["encoding"] for module in info["modules"])
+    assert {module["format"] for module in info["modules"]} == {"bitsandbytes", "none"}
+
+
+def sized(info):
+    """(weights, bits per weight) of each module that holds some of its own."""
+    for module in info["modules"]:
+        n, k = module["shape"]
+        if not module["shared"]:
+            yield n * k, module["bits_per_weight"]
+
+
+def test_inspect_averages_the_bits_per_weight(run_program, nf4_directory):
+    info = json.loads(run_program("inspect", nf4_directory, "--json").stdout)
+    n_weights = sum(n for n, _ in sized(info))
+    average = sum(n * bits for n, bits in sized(info)) / n_weights
+    assert info["n_weights"] == n_weights and info["bits_per_weight"] == pytest.approx(average)
+    assert 4 < average < 16  # nf4 beside a table of 16 bits
+    assert f"{average:.2f} bits per weight on average" in run_program("inspect", nf4_directory).stdout
+
+
+def test_inspect_groups_equal_modules(run_program, nf4_directory):
+    grouped, explained = (run_program("inspect", nf4_directory, *more).stdout.splitlines() for more in ([], ["--explain"]))
+    titles = grouped[4].split()
+    assert titles == ["module", "count", "format", "encoding", "bits", "shape", "kernel", "size"]
+    line = next(line for line in grouped if line.startswith("model.layers.0-1.mlp.down_proj "))
+    assert line.split()[1:4] == ["2", "bitsandbytes", "nf4,"] and "256x768" in line
+    assert not any(line.startswith("model.layers.0.") for line in grouped)
+    for layer in (0, 1):
+        assert any(line.startswith(f"model.layers.{layer}.mlp.down_proj ") for line in explained)
+
+
+def test_inspect_names_the_method_in_flight(run_program, bf16_gguf):
+    info = json.loads(run_program("inspect", bf16_gguf, "-q", "bitsandbytes", "--json").stdout)
+    formats = {module["name"]: module["format"] for module in info["modules"]}
+    assert formats["model.layers.1.self_attn.q_proj"] == "bitsandbytes"
+    assert formats["model.embed_tokens"] == "none"
+
+
+def test_inspect_formats(run_program):
+    info = json.loads(run_program("inspect", "--formats", "--json").stdout)
+    methods = {method["name"]: method for method in info["methods"]}
+    cpu, gpu = info["devices"]
+    assert cpu["name"] == "x86 CPU" and "avx2" in cpu["built"] and set(cpu["usable"]) <= set(cpu["built"])
+    assert "ref" not in cpu["built"] and gpu["usable"] == []
+    assert all(method["devices"] == {"x86 CPU": "runs", "NVIDIA GPU": "not yet"} for method in methods.values())
+    names = [name for method in info["methods"] for name in [method["name"], *method["aliases"]]]
+    names += [refused["name"] for refused in info["refused"]]
+    assert len(names) == len(set(names)) and {"gptq_marlin", "awq", "compressed-tensors", "inc"} <= set(names)
+    assert "none" not in names
+    assert "awq_marlin" in methods["awq"]["aliases"]
+    assert methods["awq"]["prequantized"] and not methods["awq"]["in_flight"] and methods["awq"]["by_default"] is None
+    nf4, floats = methods["bitsandbytes"], methods["deepspeedfp"]
+    assert nf4["prequantized"] and nf4["in_flight"] and "nf4" in nf4["by_default"] and "load_in_8bit" in nf4["settings"]
+    assert floats["in_flight"] and not floats["prequantized"]
+    assert floats["by_default"] is None and floats["settings"] == ["bits", "group_size"]
+
+    text = run_program("inspect", "--formats").stdout
+    lines = text.splitlines()
+    assert "this machine has avx" in lines[0]
+    row = next(line for line in lines if line.startswith("awq "))
+    assert row.split() == ["awq", "yes", "no", "runs", "not", "yet"]
+    assert all(name in text for name in names)
+
+
+def test_inspect_takes_a_model_or_formats(run_program):
+    assert_error(run_program("inspect"), 2, "MODEL", "--formats")
+    assert_error(run_program("inspect", "some-model", "--formats"), 2, "--formats", "some-model")
 
 
 def test_eval_reference(run_program, nf4_directory):
@@ -213,6 +280,19 @@ def test_eval_text(run_program, nf4_directory, tmp_path):
     assert against["mean_kl"] == 0 and against["top1_agreement"] == 1
     limited = json.loads(run_program(*arguments, "--max-tokens", "128", "--no-add-bos").stdout)
     assert limited["n_tokens"] == 128
+
+
+def test_eval_against_the_model_as_it_is(run_program, bf16_gguf, tmp_path):
+    """--quantization is not for the reference."""
+    text = tmp_path / "text.txt"
+    text.write_text("The quick brown fox jumps over the lazy dog. " * 60)
+    arguments = ["eval", bf16_gguf, "--text", text, "--ctx", "128", "--stride", "128", "--json", "--dtype", "float32"]
+    same = json.loads(run_program(*arguments, "--against", bf16_gguf).stdout)
+    assert same["mean_kl"] == 0
+    quantized = json.loads(run_program(*arguments, "--against", bf16_gguf, "-q", "bitsandbytes").stdout)
+    assert quantized["mean_kl"] > 1e-4
+    other_dtype = [*arguments, "--against", bf16_gguf, "--against-dtype", "bfloat16"]
+    assert json.loads(run_program(*other_dtype).stdout)["mean_kl"] > 0
 
 
 def test_eval_arguments(run_program, tmp_path):

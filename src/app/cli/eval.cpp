@@ -17,7 +17,7 @@ using json = nlohmann::ordered_json;
 
 struct Eval {
   EngineOptions engine;
-  std::string text_path, against, against_dtype;
+  std::string text_path, against, against_dtype, against_kv;
   TextScoreOptions text;
   bool add_bos = false;
   ReferenceOptions reference;
@@ -26,6 +26,7 @@ struct Eval {
   void add_to(CLI::App& command);
   void check(const CLI::App& command) const;
   void execute();
+  EngineOptions reference_options() const;
   json score_text();
   json score_reference() const;
 };
@@ -42,8 +43,14 @@ void Eval::add_to(CLI::App& command) {
                      });
   };
   text_value("--text", "FILE", "perplexity of this text", text_path);
-  text_value("--against", "MODEL", "compare with this model, which is the reference", against);
-  text_value("--against-dtype", "TYPE", "compare with the same model under another --dtype", against_dtype);
+  text_value("--against", "MODEL",
+             "compare with this model, which is the reference and loads as it is: without --quantization and "
+             "--kv-cache-dtype",
+             against);
+  text_value("--against-dtype", "TYPE", "--dtype of the reference, which is the same model without --against",
+             against_dtype);
+  text_value("--against-kv-cache-dtype", "TYPE", "--kv-cache-dtype of the reference; its scales are not measured",
+             against_kv);
   count("--ctx", "tokens of a window", 2, text.ctx);
   count("--stride", "tokens from one window to the next; equal to --ctx scores the second half of each", 1,
         text.stride);
@@ -70,29 +77,38 @@ void Eval::check(const CLI::App& command) const {
   if (text_path.empty() && reference.path.empty()) {
     throw Error(ErrorKind::usage, "nothing to evaluate: give --text FILE or --reference FILE");
   }
-  for (const char* flag :
-       {"--text", "--against", "--against-dtype", "--ctx", "--stride", "--max-tokens", "--add-bos"}) {
+  for (const char* flag : {"--text", "--against", "--against-dtype", "--against-kv-cache-dtype", "--ctx", "--stride",
+                           "--max-tokens", "--add-bos"}) {
     conflict(flag, "--reference");
   }
   for (const char* flag : {"--chunk", "--logits", "--tolerance"}) conflict(flag, "--text");
-  conflict("--against", "--against-dtype");
   if (text.stride > text.ctx) {
     throw Error(ErrorKind::usage, fmt::format("--stride: larger than --ctx (got {}, limit {})", text.stride, text.ctx));
   }
+}
+
+EngineOptions Eval::reference_options() const {
+  EngineOptions options = engine;
+  if (!against.empty()) {
+    const EngineOptions defaults;
+    options.model = against;
+    options.quantization = defaults.quantization;
+    options.quantization_config = defaults.quantization_config;
+    options.load_format = defaults.load_format;
+    options.kv_cache_dtype = defaults.kv_cache_dtype;
+  }
+  if (!against_dtype.empty()) options.dtype = against_dtype;
+  if (!against_kv.empty()) options.kv_cache_dtype = against_kv;
+  options.calculate_kv_scales = false;
+  return options;
 }
 
 json Eval::score_text() {
   text.text = read_text_file(text_path);
   Engine model = load_engine(engine);
   std::optional<Engine> other;
-  if (!against.empty() || !against_dtype.empty()) {
-    EngineOptions options = engine;
-    if (against.empty())
-      options.dtype = against_dtype;
-    else
-      options.model = against;
-    other.emplace(load_engine(options));
-  }
+  if (!against.empty() || !against_dtype.empty() || !against_kv.empty())
+    other.emplace(load_engine(reference_options()));
   const TextScore score = model.score_text(text, other ? &*other : nullptr);
   json result = {{"n_tokens", score.n_tokens},
                  {"n_scored", score.n_scored},

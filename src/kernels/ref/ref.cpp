@@ -9,6 +9,7 @@
 #include "base/half.h"
 #include "codec/row_block.h"
 #include "kernels/op.h"
+#include "kernels/ref/attention.h"
 
 namespace packhorse {
 namespace {
@@ -348,59 +349,6 @@ void silu_mul(const SiluMulArgs& a, int64_t begin, int64_t end) noexcept {
   }
 }
 
-float kv_at(const uint8_t* base, KvDType type, int64_t element) {
-  if (type == KvDType::f32) {
-    float f;
-    std::memcpy(&f, base + element * 4, 4);
-    return f;
-  }
-  if (type == KvDType::fp8_e4m3) return e4m3_to_f32(base[element]);
-  uint16_t bits;
-  std::memcpy(&bits, base + element * 2, 2);
-  return type == KvDType::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
-}
-
-void attend(const AttentionArgs& a, int64_t token, int64_t head) {
-  const int64_t position = a.first_position + token, kv_head = head / (a.n_heads / a.n_kv_heads);
-  const int64_t first = a.window > 0 ? std::max<int64_t>(0, position - a.window + 1) : 0;
-  const float* q = a.q + token * a.q_stride + head * a.head_dim;
-  std::vector<double> p, out(static_cast<size_t>(a.head_dim));
-  double largest = -INFINITY, total = 0;
-  for (int64_t key = first; key <= position; ++key) {
-    const uint8_t* block = a.keys + a.block_table[key / kKvBlockTokens] * a.block_stride;
-    double dot = 0;
-    for (int64_t d = 0; d < a.head_dim; ++d) {
-      dot += static_cast<double>(q[d]) *
-             kv_at(block, a.dtype, (kv_head * a.head_dim + d) * kKvBlockTokens + key % kKvBlockTokens);
-    }
-    p.push_back(dot * a.scale * (a.key_scale ? a.key_scale[kv_head] : 1));
-    largest = std::max(largest, p.back());
-  }
-  for (int64_t key = first; key <= position; ++key) {
-    const uint8_t* block = a.values + a.block_table[key / kKvBlockTokens] * a.block_stride;
-    const double weight = std::exp(p[static_cast<size_t>(key - first)] - largest);
-    total += weight;
-    for (int64_t d = 0; d < a.head_dim; ++d) {
-      out[static_cast<size_t>(d)] +=
-          weight * kv_at(block, a.dtype, (kv_head * kKvBlockTokens + key % kKvBlockTokens) * a.head_dim + d);
-    }
-  }
-  for (int64_t d = 0; d < a.head_dim; ++d) {
-    a.out[token * a.out_stride + head * a.head_dim + d] =
-        static_cast<float>(out[static_cast<size_t>(d)] / total * (a.value_scale ? a.value_scale[kv_head] : 1));
-  }
-}
-
-void attention(const AttentionArgs& a, int64_t begin, int64_t end) noexcept {
-  const int64_t group = a.n_heads / a.n_kv_heads;
-  for (int64_t item = begin; item < end; ++item) {
-    const int64_t first = item / a.n_kv_heads * kAttentionTile;
-    for (int64_t token = first; token < std::min(first + kAttentionTile, a.n_tokens); ++token) {
-      for (int64_t h = 0; h < group; ++h) attend(a, token, item % a.n_kv_heads * group + h);
-    }
-  }
-}
-
 // --- rows ---
 
 const char* why_not_int8(const Problem& p) {
@@ -466,7 +414,7 @@ constexpr Kernel kRows[] = {
     {.op = Op::round_act, .name = "round_act", .cost = 10, .why_not = always, .run = {.round_act = round_act}},
     {.op = Op::rms_norm, .name = "rms_norm", .cost = 10, .why_not = always, .run = {.rms_norm = rms_norm}},
     {.op = Op::silu_mul, .name = "silu_mul", .cost = 10, .why_not = always, .run = {.silu_mul = silu_mul}},
-    {.op = Op::attention, .name = "attention", .cost = 10, .why_not = always, .run = {.attention = attention}},
+    {.op = Op::attention, .name = "attention", .cost = 10, .why_not = always, .run = {.attention = ref_attention}},
 };
 
 }  // namespace

@@ -29,6 +29,7 @@ class EngineArgs:
     load_format: str = "auto"
     model_loader_extra_config: dict[str, Any] | None = None
     kv_cache_dtype: str = "auto"
+    calculate_kv_scales: bool = False
     revision: str | None = None
     tokenizer_revision: str | None = None
     download_dir: str | None = None
