@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/attention_body.h"
 #include "kernels/cpu/elementwise_body.h"
+#include "kernels/cpu/exact_body.h"
 #include "kernels/cpu/matmul_body.h"
 #include "kernels/cpu/panel.h"
 #include "kernels/cpu/round_act_body.h"
@@ -78,6 +79,15 @@ const char* why_not_any_int8(const Problem& p) {
   if (PerBlock == 1 && !whole_blocks(p)) return "groups that are not whole blocks of 32";
   if (PerBlock == 2 && group_along_row(p.weight.grouping, p.k) % 16 != 0) return "groups that are not multiples of 16";
   return why_not_int8_act(p);
+}
+template <int Bits>
+const char* why_not_minifloat(const Problem& p) {
+  if (const char* reason = why_not_any(p)) return reason;
+  if (p.weight.element != Element::minifloat) return "another kind of element";
+  if (p.weight.bits != Bits) return "another code width";
+  if (p.weight.min != ScaleType::none || p.weight.zero != ScaleType::none) return "zero points";
+  if (p.weight.factor != 1.0f || p.weight.outer != Outer::none) return "a constant factor";
+  return whole_blocks(p) ? nullptr : "groups that are not whole blocks of 32";
 }
 template <int SubSize>
 const char* why_not_grid(const Problem& p) {
@@ -243,6 +253,9 @@ constexpr Kernel kRowsOf[] = {
     exact_row<S, CodedBlock<S, 4, true, SuperScales<S, kI8, 32, false>>, kTable2>("f32.table4.i8"),
     when(exact_row<S, GridBlock<S, GridScales<S, 16>>, Shape{}>("f32.grid.16"), why_not_grid<16>),
     when(exact_row<S, GridBlock<S, GridScales<S, 32>>, Shape{}>("f32.grid.32"), why_not_grid<32>),
+    when(exact_row<S, MinifloatBlock<S, 8>, Shape{}>("f32.minifloat8"), why_not_minifloat<8>),
+    when(exact_row<S, MinifloatBlock<S, 6>, Shape{}>("f32.minifloat6"), why_not_minifloat<6>),
+    when(exact_row<S, MinifloatBlock<S, 4>, Shape{}>("f32.minifloat4"), why_not_minifloat<4>),
     any_row(exact_row<S, AnyBlock<S>, Shape{}>("f32.any"), why_not_any),
 
     {.op = Op::quantize_act,

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/minifloat.h"
 #include "kernels/cpu/table_loads.h"
 
 namespace packhorse {
@@ -37,6 +38,8 @@ struct Avx2 {
   }
 
   static I set1_i32(int32_t x) { return _mm256_set1_epi32(x); }
+  static F float_of_bits(I v) { return _mm256_castsi256_ps(v); }
+  static F with_sign(F v, I sign) { return _mm256_or_ps(v, _mm256_and_ps(_mm256_castsi256_ps(sign), set1(-0.0f))); }
   static F to_float(I v) { return _mm256_cvtepi32_ps(v); }
   static I load_codes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   template <int N>
@@ -48,6 +51,7 @@ struct Avx2 {
     return N == 0 ? v : _mm256_slli_epi32(v, N);
   }
   static I and_bytes(I v, uint8_t mask) { return _mm256_and_si256(v, _mm256_set1_epi8(static_cast<char>(mask))); }
+  static I and_(I a, I b) { return _mm256_and_si256(a, b); }
   static I or_(I a, I b) { return _mm256_or_si256(a, b); }
   static I or_bytes(I a, I b, uint8_t mask) { return or_(a, and_bytes(b, mask)); }
   static I low_byte(I v) { return _mm256_and_si256(v, _mm256_set1_epi32(0xff)); }
@@ -123,23 +127,12 @@ struct Avx2 {
     return _mm256_sub_epi8(_mm256_xor_si256(v, negative), negative);
   }
   static I xor_bytes(I v, uint8_t mask) { return _mm256_xor_si256(v, _mm256_set1_epi8(static_cast<char>(mask))); }
-  /// One code a lane: sign, exponent and `mantissa` bits. Subnormal codes are made without subnormal floats.
-  static F minifloat(I code, int bits, int mantissa, int bias) {
-    const I sign = _mm256_sll_epi32(_mm256_srl_epi32(code, _mm_cvtsi32_si128(bits - 1)), _mm_cvtsi32_si128(31));
-    const I magnitude = _mm256_and_si256(code, set1_i32((1 << (bits - 1)) - 1));
-    const I subnormal = _mm256_cmpgt_epi32(set1_i32(1 << mantissa), magnitude);
-    const I placed = _mm256_sll_epi32(magnitude, _mm_cvtsi32_si128(23 - mantissa));
-    const I one_up = _mm256_and_si256(subnormal, set1_i32(1 << 23));
-    const F normal = _mm256_castsi256_ps(add_i32(add_i32(placed, set1_i32((127 - bias) << 23)), one_up));
-    const I excess = _mm256_and_si256(subnormal, set1_i32((128 - bias) << 23));
-    return _mm256_or_ps(_mm256_castsi256_ps(sign), sub(normal, _mm256_castsi256_ps(excess)));
-  }
   /// 2^floor(log2 |a|) of normal numbers.
   static F power_below(F a) { return _mm256_and_ps(a, _mm256_castsi256_ps(set1_i32(0x7f800000))); }
   static F load_e8m0(const uint8_t* p) {
     return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_slli_epi32(bytes(p), 23), set1_i32(0x00400000)));
   }
-  static F load_e4m3(const uint8_t* p) { return minifloat(bytes(p), 8, 3, 7); }
+  static F load_e4m3(const uint8_t* p) { return Minifloats<Avx2>(8, 3, 7)(shift_left<24>(bytes(p))); }
   static F load_e5m2(const uint8_t* p) {
     const __m128i words = _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
     return _mm256_cvtph_ps(_mm_slli_epi16(words, 8));
@@ -150,6 +143,7 @@ struct Avx2 {
   }
   static I shift_right_by(I v, int n) { return _mm256_srl_epi32(v, _mm_cvtsi32_si128(n)); }
   static I shift_left_by(I v, int n) { return _mm256_sll_epi32(v, _mm_cvtsi32_si128(n)); }
+  static I shift_right_each(I v, I n) { return _mm256_srlv_epi32(v, n); }
   static I and_i32(I v, int32_t mask) { return _mm256_and_si256(v, set1_i32(mask)); }
   static F load_u8(const uint8_t* p) { return to_float(bytes(p)); }
   static F load_i8(const uint8_t* p) {

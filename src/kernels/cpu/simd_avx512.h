@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/minifloat.h"
 #include "kernels/cpu/table_loads.h"
 
 namespace packhorse {
@@ -44,6 +45,12 @@ struct Avx512 {
   }
 
   static I set1_i32(int32_t x) { return _mm512_set1_epi32(x); }
+  static F float_of_bits(I v) { return _mm512_castsi512_ps(v); }
+  /// v, which is not negative, with the highest bits of `sign`.
+  static F with_sign(F v, I sign) {
+    const I highest = set1_i32(static_cast<int32_t>(0x80000000));
+    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(v), sign, highest, 0xf8));
+  }
   static F to_float(I v) { return _mm512_cvtepi32_ps(v); }
   static I load_codes(const uint8_t* p) { return _mm512_loadu_si512(p); }
   template <int N>
@@ -55,6 +62,7 @@ struct Avx512 {
     return N == 0 ? v : _mm512_slli_epi32(v, N);
   }
   static I and_bytes(I v, uint8_t mask) { return _mm512_and_si512(v, _mm512_set1_epi8(static_cast<char>(mask))); }
+  static I and_(I a, I b) { return _mm512_and_si512(a, b); }
   static I or_(I a, I b) { return _mm512_or_si512(a, b); }
   /// a | (b & mask), the mask in every byte.
   static I or_bytes(I a, I b, uint8_t mask) {
@@ -133,22 +141,12 @@ struct Avx512 {
     return _mm512_mask_sub_epi8(v, mask, _mm512_setzero_si512(), v);
   }
   static I xor_bytes(I v, uint8_t mask) { return _mm512_xor_si512(v, _mm512_set1_epi8(static_cast<char>(mask))); }
-  /// One code a lane: sign, exponent and `mantissa` bits. Subnormal codes are made without subnormal floats.
-  static F minifloat(I code, int bits, int mantissa, int bias) {
-    const I sign = shift_left_by(shift_right_by(code, bits - 1), 31);
-    const I magnitude = and_i32(code, (1 << (bits - 1)) - 1);
-    const __mmask16 subnormal = _mm512_cmplt_epi32_mask(magnitude, set1_i32(1 << mantissa));
-    const I placed = add_i32(shift_left_by(magnitude, 23 - mantissa), set1_i32((127 - bias) << 23));
-    const F normal = _mm512_castsi512_ps(_mm512_mask_add_epi32(placed, subnormal, placed, set1_i32(1 << 23)));
-    const F excess = _mm512_castsi512_ps(set1_i32((128 - bias) << 23));
-    return _mm512_castsi512_ps(or_(sign, _mm512_castps_si512(_mm512_mask_sub_ps(normal, subnormal, normal, excess))));
-  }
   /// 2^floor(log2 |a|) of normal numbers.
   static F power_below(F a) { return _mm512_castsi512_ps(and_i32(_mm512_castps_si512(a), 0x7f800000)); }
   static F load_e8m0(const uint8_t* p) {
     return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_slli_epi32(bytes(p), 23), set1_i32(0x00400000)));
   }
-  static F load_e4m3(const uint8_t* p) { return minifloat(bytes(p), 8, 3, 7); }
+  static F load_e4m3(const uint8_t* p) { return Minifloats<Avx512>(8, 3, 7)(shift_left<24>(bytes(p))); }
   static F load_e5m2(const uint8_t* p) {
     const __m256i words = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
     return _mm512_cvtph_ps(_mm256_slli_epi16(words, 8));
@@ -159,6 +157,7 @@ struct Avx512 {
   }
   static I shift_right_by(I v, int n) { return _mm512_srl_epi32(v, _mm_cvtsi32_si128(n)); }
   static I shift_left_by(I v, int n) { return _mm512_sll_epi32(v, _mm_cvtsi32_si128(n)); }
+  static I shift_right_each(I v, I n) { return _mm512_srlv_epi32(v, n); }
   static I and_i32(I v, int32_t mask) { return _mm512_and_si512(v, set1_i32(mask)); }
   static F load_u8(const uint8_t* p) { return to_float(bytes(p)); }
   static F load_i8(const uint8_t* p) {
