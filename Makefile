@@ -1,6 +1,6 @@
 # What a newcomer types. Every target sets up what it needs: `make run` on a bare Debian 12 is enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint-setup configure build run test check-sanitize check-threads check-all fuzz fuzz-build fuzz-replay lint format bench-peers bench-formats wheel install clean
+.PHONY: help setup lint-setup configure build run test check-sanitize check-threads check-all fuzz fuzz-build fuzz-replay lint format matrix bench-peers bench-formats bench-format-costs wheel install clean
 MAKEFLAGS += --no-print-directory
 
 JOBS ?= $(shell nproc)
@@ -15,7 +15,7 @@ PROMPT ?= What is the capital of Japan?
 PREFIX ?= /usr/local
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup:  ## install missing packages and make .venv
 	@scripts/setup
@@ -37,6 +37,9 @@ test: setup build/build.ninja  ## build everything and run every test
 	@cmake --build build --parallel $(JOBS)
 	@scripts/check_isa_objects build
 	@scripts/run_tests build
+
+matrix:  ## write README's table of formats from the results of the last make test
+	@.venv/bin/python scripts/format_matrix build
 
 check-sanitize: setup  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@[ -f build-asan/build.ninja ] || $(CONFIGURE) -B build-asan --log-level=WARNING -DPACKHORSE_SANITIZE=address,undefined -DPACKHORSE_PYTHON=OFF
@@ -74,6 +77,9 @@ bench-peers: build  ## measure against llama.cpp, both limited to ISA (default: 
 
 bench-formats: build  ## memory and speed of every checkpoint format, or of FAMILIES=a,b
 	@.venv/bin/python bench/formats $(if $(FAMILIES),--families "$(FAMILIES)")
+
+bench-format-costs: build  ## memory, speed and KL of every method in flight on the demo; writes docs/formats
+	@.venv/bin/python bench/format_costs --jobs $(JOBS) --json build/format_costs.json --write
 
 wheel: setup  ## write a Python wheel for other machines into dist
 	@scripts/wheel

@@ -30,12 +30,16 @@ def make(target, command):
     return partial.rename(target)
 
 
+def demo_path(folder, encoding):
+    return folder / f"demo-{encoding.lower()}.gguf"
+
+
 def demo(folder, encoding, packhorse, quantize):
     """The demo model is in Q4_1; llama-quantize makes the others of it, every matrix in the same encoding."""
     original = Path(json.loads(run_quietly([packhorse, "inspect", "demo", "--json"]))["model"])
     path = original
     if encoding != "Q4_1":
-        path = make(folder / f"demo-{encoding.lower()}.gguf",
+        path = make(demo_path(folder, encoding),
                     lambda partial: [quantize, "--pure", "--allow-requantize", original, partial, encoding])
     return Model(f"demo {encoding}", path, path, is_demo=True)
 

@@ -31,9 +31,18 @@ def run_quietly(command):
     return done.stdout
 
 
+def cpu_field(name):
+    """Of the first core; empty where there is none."""
+    fields = (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
+    return next((value.strip() for key, _, value in fields if key.strip() == name), "")
+
+
 def cpu_flags():
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return set(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), []))
+    return set(cpu_field("flags").split())
+
+
+def processor():
+    return f"{cpu_field('model name') or 'unknown processor'} (family {cpu_field('cpu family') or 'unknown'})"
 
 
 def supported():
