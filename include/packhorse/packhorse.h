@@ -73,7 +73,7 @@ struct EngineOptions {
   std::string hf_token;
   std::string dtype = "auto";              // auto, float32, bfloat16, float16 (also half, float)
   std::string quantization;                // method name; empty = what the checkpoint says
-  std::string quantization_config;         // JSON object with the method's settings
+  std::string quantization_config;         // JSON object with the method's settings, or a file of it
   std::string load_format = "auto";        // auto, safetensors, gguf, bitsandbytes
   std::string kv_cache_dtype = "auto";     // auto, float32, bfloat16, float16, fp8 (= fp8_e4m3), fp8_e5m2, or
                                            // fp8, int8 or int4 with _per_token_head

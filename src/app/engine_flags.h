@@ -61,11 +61,11 @@ void visit_flags(Options& o, Visitor&& visit) {
   const auto flag = [](std::string_view name, std::string_view metavar, std::string_view help) {
     return Flag{name, metavar, help};
   };
-  visit(flag("quantization", "METHOD", "quantization method (bitsandbytes, ...)")
+  visit(flag("quantization", "METHOD", "quantization method (`inspect --formats` lists them)")
             .or_else("what the checkpoint says")
             .also('q'),
         o.quantization);
-  visit(flag("quantization-config", "JSON", "settings of the method"), o.quantization_config);
+  visit(flag("quantization-config", "JSON", "settings of the method, or a file of them"), o.quantization_config);
   visit(flag("dtype", "TYPE", "auto, float32, bfloat16 or float16"), o.dtype);
   visit(flag("load-format", "FORMAT", "auto, safetensors, gguf or bitsandbytes"), o.load_format);
   visit(flag("kv-cache-dtype", "TYPE",

@@ -33,7 +33,7 @@ class NearestEntry {
  public:
   NearestEntry(const CodeTable& table, int bits) {
     std::array<uint8_t, 16> codes{};
-    for (uint8_t i = 0; i < 1 << bits; ++i) codes[i] = i;
+    for (int i = 0; i < 1 << bits; ++i) codes[i] = static_cast<uint8_t>(i);
     const auto value_of = [&](uint8_t code) { return table.values[code]; };
     std::stable_sort(codes.begin(), codes.begin() + (1 << bits),
                      [&](uint8_t a, uint8_t b) { return value_of(a) < value_of(b); });

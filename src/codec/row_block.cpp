@@ -199,7 +199,8 @@ double bits_per_weight(const Encoding& encoding, int64_t k) {
   }
   const int64_t group = group_along_row(encoding.grouping, k);
   const int group_bits = type_bits(encoding.scale) + type_bits(encoding.min) + type_bits(encoding.zero);
-  if (group) bits += static_cast<double>(group_bits) / static_cast<double>(group);
+  if (group) bits += static_cast<double>(group_bits * ((k + group - 1) / group)) / static_cast<double>(k);
+  if (encoding.outer != Outer::none) bits += 32.0 / static_cast<double>(k);
   if (encoding.super_size) bits += (encoding.min == ScaleType::none ? 16.0 : 32.0) / encoding.super_size;
   return bits;
 }

@@ -36,7 +36,7 @@ std::vector<int32_t> calibration_tokens(int64_t vocab_size, int64_t n) {
   return tokens;
 }
 
-void calibrate_kv_scales(Model& model, ThreadPool& pool, int64_t max_tokens) {
+void calibrate_kv_scales(Model& model, ThreadPool& pool, int64_t max_tokens, std::span<const int64_t> layers) {
   std::vector<CacheSpec> specs = model.cache_specs();
   for (CacheSpec& spec : specs) spec.dtype = KvDType::f32;
   const int64_t n_tokens = std::min(kCalibrationTokens, max_tokens);
@@ -49,7 +49,7 @@ void calibrate_kv_scales(Model& model, ThreadPool& pool, int64_t max_tokens) {
   Workspace workspace;
   ForwardCtx ctx{.pool = pool, .workspace = workspace, .kv = kv};
   model.forward(batch, ctx);
-  for (int64_t layer = 0; layer < static_cast<int64_t>(specs.size()); ++layer) {
+  for (const int64_t layer : layers) {
     const KvLayerView cache = kv.layer(layer);
     const int64_t n = cache.spec.n_kv_heads * cache.spec.head_dim * kKvBlockTokens;
     float key = 0, value = 0;

@@ -1,7 +1,8 @@
 #pragma once
-// calculate_kv_scales: scales of an FP8 cache for a checkpoint that has none.
+// calculate_kv_scales: scales of an FP8 cache for layers whose checkpoint has none.
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "nn/model.h"
@@ -18,9 +19,9 @@ inline constexpr float kLargestKey = 200, kLargestValue = 100;
 /// the first requests, as vLLM had it, since then logits would depend on what came before.
 std::vector<int32_t> calibration_tokens(int64_t vocab_size, int64_t n);
 
-/// Gives each layer of `model` the scales that its keys, after rotary positions, and values ask for; one of each for
-/// all heads. They are measured in float32, by one prefill of at most `max_tokens`. Error{model} when they are not
+/// Gives these layers of `model` the scales that their keys, after rotary positions, and values ask for; one of each
+/// for all heads. They are measured in float32, by one prefill of at most `max_tokens`. Error{model} when they are not
 /// finite.
-void calibrate_kv_scales(Model& model, ThreadPool& pool, int64_t max_tokens);
+void calibrate_kv_scales(Model& model, ThreadPool& pool, int64_t max_tokens, std::span<const int64_t> layers);
 
 }  // namespace packhorse

@@ -3,9 +3,11 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "base/error.h"
 #include "engine/kv_calibration.h"
+#include "io/hf_directory.h"
 #include "nn/context_length.h"
 
 namespace packhorse {
@@ -24,8 +26,11 @@ std::string checkpoint_dtype(const CheckpointView& view) {
 QuantizationRequest quantization_request(const EngineOptions& options) {
   QuantizationRequest request{.method = options.quantization, .load_format = options.load_format, .config = {}};
   if (!options.quantization_config.empty()) {
+    const std::string& given = options.quantization_config;  // JSON, or a file of it
+    const size_t first = given.find_first_not_of(" \t\r\n");
     try {
-      request.config = parse_json(options.quantization_config, "quantization_config");
+      const bool is_file = first != given.npos && given[first] != '{' && std::filesystem::is_regular_file(given);
+      request.config = is_file ? read_json_object(given) : parse_json(given, "quantization_config");
     } catch (const Error& e) {
       throw Error(ErrorKind::usage, e.what());
     }
@@ -93,27 +98,48 @@ LoadedModel::LoadedModel(const EngineOptions& given, const std::string& path, bo
   model = arch->build(config, loader);
   loader.finish_progress();
   warnings = view.notes;
-  settle_kv_scales();
+  settle_kv_scales(loader.layers_without_kv_scales());
+  warn_without_effect();
   warn_unused(loader.unused_tensors(), options.verbose, warnings);
   view.check_unchanged();  // weights read while a file was being written are worth nothing
   malloc_trim(0);          // blocks that were read and packed leave holes behind
 }
 
-void LoadedModel::settle_kv_scales() {
+void LoadedModel::warn_without_effect() {
+  const std::string method = quantization.in_flight ? quantization.config.at("quant_method").get<std::string>() : "";
+  bool is_used = false, is_plain = true;
+  model->visit_weights([&](const ModuleRows& rows, const PackedWeight&) {
+    is_used |= rows.format == method;
+    is_plain &= rows.format == kPlainFormat;
+  });
+  if (quantization.in_flight && !is_used) {
+    warnings.push_back(fmt::format("quantization {}: no weight of this model is quantized by it", method));
+  } else if (!quantization.in_flight && is_plain && quantization.description != kPlainFormat) {
+    warnings.push_back(
+        fmt::format("quantization {}: all weights are plain, though; naming it quantizes them if it can be made in "
+                    "flight",
+                    quantization.description));
+  }
+}
+
+void LoadedModel::settle_kv_scales(std::span<const int64_t> missing) {
   if (precision.kv != KvDType::fp8_e4m3) {
     if (options.calculate_kv_scales)
       warnings.push_back(
           fmt::format("calculate_kv_scales: no effect with kv_cache_dtype {}", precision.kv_cache_dtype));
-  } else if (has_kv_scales(view)) {
+  } else if (missing.empty()) {
     if (options.calculate_kv_scales)
       warnings.push_back("calculate_kv_scales: no effect, the checkpoint has scales of keys and values");
   } else if (options.calculate_kv_scales) {
-    calibrate_kv_scales(*model, pool, max_model_len);
+    calibrate_kv_scales(*model, pool, max_model_len, missing);
   } else {
+    const std::string where = has_kv_scales(view)
+                                  ? fmt::format("{} layers, from the {}. on, have", missing.size(), missing.front() + 1)
+                                  : "the checkpoint has";
     warnings.push_back(
-        "kv_cache_dtype fp8: the checkpoint has no scales of keys and values; 1 is taken (--calculate-kv-scales "
-        "measures "
-        "them)");
+        fmt::format("kv_cache_dtype fp8: {} no scales of keys and values; 1 is taken (--calculate-kv-scales measures "
+                    "them)",
+                    where));
   }
 }
 

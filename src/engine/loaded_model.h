@@ -31,8 +31,10 @@ struct LoadedModel {
   LoadedModel(const EngineOptions& options, const std::string& path, bool format_act);
 
  private:
-  /// Measures the scales of an FP8 cache where that is asked for, else warns about what is missing.
-  void settle_kv_scales();
+  /// Warns when a method quantizes nothing, or the checkpoint's settings fit none of its weights.
+  void warn_without_effect();
+  /// Measures the scales of an FP8 cache in these layers where that is asked for, else warns that they are missing.
+  void settle_kv_scales(std::span<const int64_t> missing);
 };
 
 /// Architecture, modules with encoding and kernels, memory; JSON text. `kv_bytes` is what the engine reserved.

@@ -9,7 +9,6 @@
 #include <optional>
 
 #include "base/error.h"
-#include "codec/widen.h"
 #include "formats/bitsandbytes.h"
 #include "formats/flat_source.h"
 
@@ -94,6 +93,8 @@ Settings parse_settings(const Json& config) {
     else
       fail(ErrorKind::usage, "quantization_config: bitsandbytes has no setting '{}'", printable(key));
   }
+  if (four_bit == true && settings.int8)
+    fail(ErrorKind::usage, "quantization_config: load_in_4bit and load_in_8bit: one of them can be true (got both)");
   if (four_bit == false && !settings.int8) {
     fail(ErrorKind::usage, "quantization_config: load_in_4bit: false leaves nothing to do without load_in_8bit");
   }
@@ -213,21 +214,14 @@ WeightPlan four_bit_plan(WeightPlan plan, const Settings& settings) {
 }
 
 WeightPlan int8_plan(WeightPlan plan, const Settings& settings) {
-  const Encoding encoding = bitsandbytes_int8(settings.outlier_threshold);
-  WeightPlan out = plan;
-  out.encoding = encoding;
-  out.read = [source = std::move(plan), encoding](int64_t begin, int64_t count, RowBlock& rows) {
-    const Element element = source.encoding.element;
-    RowBlock raw;
-    source.read(begin, count, raw);
-    rows.resize(encoding, begin, count, source.k);
-    std::vector<float> row(static_cast<size_t>(source.k));
-    for (int64_t r = 0; r < count; ++r) {
-      widen(element, raw.codes.data() + r * source.k * element_bytes(element), source.k, row.data());
-      rows.scale[static_cast<size_t>(r)] = encode_int8_row(row.data(), source.k, rows.codes.data() + r * source.k);
-    }
-  };
-  return out;
+  const std::string name = plan.name;
+  return encode_rows(std::move(plan), bitsandbytes_int8(settings.outlier_threshold),
+                     [name](std::span<const float> values, int64_t, RowBlock& rows, int64_t r) {
+                       require_finite(values, name);
+                       std::vector<float> row(values.begin(), values.end());
+                       rows.scale[static_cast<size_t>(r)] =
+                           encode_int8_row(row.data(), rows.k, rows.codes.data() + r * rows.k);
+                     });
 }
 
 }  // namespace

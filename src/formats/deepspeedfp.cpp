@@ -25,6 +25,7 @@ namespace packhorse {
 namespace {
 
 constexpr std::string_view kMethod = "deepspeedfp";
+constexpr int64_t kMaxGroup = 1 << 16;  // a group is read anew for each part of it
 constexpr std::string_view kSettings[] = {"bits", "group_size"};
 
 struct Width {
@@ -48,10 +49,11 @@ Settings parse_settings(const Json& config) {
   const Json* bits = find_member(config, "bits");
   const auto* width = std::ranges::find_if(kWidths, [&](const Width& w) { return bits && *bits == w.encoding.bits; });
   if (width == std::end(kWidths)) {
-    fail(ErrorKind::usage, "{}: bits: expected 4, 6, 8 or 12 (got {})", where, bits ? preview(*bits) : "nothing");
+    fail(ErrorKind::usage, "{}: bits: expected 4, 6, 8 or 12, as in {{\"bits\": 6, \"group_size\": 128}} (got {})",
+         where, bits ? preview(*bits) : "nothing");
   }
   Settings settings{width->encoding, width->largest};
-  const int64_t group = whole_number(config, "group_size", 1, int64_t{1} << 24, 512, where);
+  const int64_t group = whole_number(config, "group_size", 1, kMaxGroup, 512, where);
   settings.encoding.grouping = {GroupKind::flat, static_cast<uint32_t>(group)};
   settings.encoding.scale = ScaleType::f32;
   return settings;

@@ -8,6 +8,7 @@
 
 #include "codec/weight_plan.h"
 #include "codec/widen.h"
+#include "formats/in_flight.h"
 
 namespace packhorse {
 
@@ -21,7 +22,8 @@ class FlatSource {
   const WeightPlan& plan() const { return plan_; }
   int64_t size() const { return plan_.n * plan_.k; }
 
-  /// Calls f(position, values) for pieces of elements [first, end), kPiece of them each but for the last.
+  /// Calls f(position, values) for pieces of elements [first, end), kPiece of them each but for the last. Throws
+  /// Error{model} for a value that is not finite.
   template <class F>
   void for_each_piece(int64_t first, int64_t end, F&& f) const {
     if (first >= end) return;
@@ -33,7 +35,9 @@ class FlatSource {
       const int64_t count = std::min(kPiece, end - at);
       const uint8_t* raw = rows.codes.data() + (at - first_row * plan_.k) * element_bytes(plan_.encoding.element);
       widen(plan_.encoding.element, raw, count, values.data());
-      f(at, std::span<const float>(values).first(static_cast<size_t>(count)));
+      const auto piece = std::span<const float>(values).first(static_cast<size_t>(count));
+      require_finite(piece, plan_.name);
+      f(at, piece);
     }
   }
 

@@ -60,6 +60,9 @@ struct Format {
   std::span<const std::string_view> settings = {};
 };
 
+/// Name of plain weights, which are no method.
+inline constexpr std::string_view kPlainFormat = "none";
+
 /// All dialects, in order of precedence of `claims`.
 std::span<const Format* const> formats();
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
+#include "codec/round_codes.h"
 #include "codec/widen.h"
 
 namespace packhorse {
@@ -86,6 +88,11 @@ void BlockMaxima::measure(int64_t band) const {
     }
   });
   flush();
+}
+
+void require_finite(std::span<const float> values, const std::string& name) {
+  if (!std::isfinite(largest_magnitude(values)))
+    fail_model("{}: has a value that is not finite: it cannot be quantized while loading", name);
 }
 
 bool is_expert(const Module& module) {

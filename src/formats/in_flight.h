@@ -41,6 +41,9 @@ class BlockMaxima {
   mutable std::exception_ptr error_;
 };
 
+/// Throws Error{model} naming the weight when a value is NaN or infinite: no code stands for it.
+void require_finite(std::span<const float> values, const std::string& name);
+
 /// Whether a module is the matrix of one expert of many.
 bool is_expert(const Module& module);
 

@@ -65,14 +65,12 @@ class Rounder {
   }
 
   void encode(std::span<const float> values, int64_t n, RowBlock& rows, int64_t r) const {
+    require_finite(values, name_);
     const std::span<const float> measured = maxima_ ? maxima_->of_row(n) : std::span<const float>();
     for (int64_t g = 0; g < rows.n_groups; ++g) {
       const int64_t begin = g * rows.group_k, count = std::min(rows.group_k, rows.k - begin);
       const std::span group = values.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
-      const float own = largest_magnitude(group), largest = maxima_ ? measured[static_cast<size_t>(g)] : own;
-      if (!std::isfinite(own) || !std::isfinite(largest))
-        fail_model("{}: has a value that is not finite: it cannot be quantized while loading", name_);
-      const float scale = scale_of(largest);
+      const float scale = scale_of(maxima_ ? measured[static_cast<size_t>(g)] : largest_magnitude(group));
       rows.scale[static_cast<size_t>(r * rows.n_groups + g)] = scale;
       round_group(group, scale, rows.codes.data() + r * rows.k + begin);
     }

@@ -51,7 +51,7 @@ std::vector<Target> read_targets(const Json& config) {
       reject("targets", "'{}': expected one of {} (got {})", printable(pattern), shorthand_names(), preview(value));
     }
     check_pattern(pattern);
-    out.push_back({pattern, name, std::move(specs)});
+    out.push_back({pattern, name, specs});
   }
   return out;
 }

@@ -28,6 +28,6 @@ WeightPlan plan(const CheckpointView& view, const Module& module) {
 
 }  // namespace
 
-extern constexpr Format kPlain{.name = "none", .claims = claims, .plan = plan};
+extern constexpr Format kPlain{.name = kPlainFormat, .claims = claims, .plan = plan};
 
 }  // namespace packhorse

@@ -42,6 +42,9 @@ Settings parse_settings(const Json& config) {
     if (key != "quant_method" && std::ranges::find(kSettings, key) == std::end(kSettings))
       fail(ErrorKind::usage, "{}: rtn has no setting '{}'", where, printable(key));
   }
+  if (find_member(config, "weight_bits") && find_member(config, "bits") && config["weight_bits"] != config["bits"])
+    fail(ErrorKind::usage, "{}: weight_bits and bits are the same setting (got {} and {})", where,
+         preview(config["weight_bits"]), preview(config["bits"]));
   const char* bits_key = find_member(config, "weight_bits") ? "weight_bits" : "bits";
   Settings settings;
   settings.bits = whole_number(config, bits_key, 1, 16, whole_number_of("RTN_NUM_BITS", settings.bits), where);

@@ -103,7 +103,7 @@ std::string supported_methods() {
   for (const Format* format : formats()) {
     if (format->origin || format->in_flight) out += fmt::format("{}{}", out.empty() ? "" : ", ", format->name);
   }
-  return out;
+  return out + " (`packhorse inspect --formats` lists all their names)";
 }
 
 std::string_view unsupported_reason(std::string_view method) {
@@ -124,9 +124,19 @@ Own find_own(const CheckpointView& view) {
   }
   const Json* method = find_member(view.quantization_config, "quant_method");
   if (!method || *method == "") return {};
+  if (const Format* format = find_format(quant_method(view)); format && format->in_flight)
+    return {format, Origin::to_quantize};
   fail_model("{}: quantization_config: quant_method: {} is {}; supported: {}", printable(view.path), preview(*method),
              method->is_string() ? unsupported_reason(method->get_ref<const std::string&>()) : "no string",
              supported_methods());
+}
+
+/// Whether no tensor can be part of a quantized weight.
+bool is_plain(const CheckpointView& view) {
+  return !view.is_gguf() && std::ranges::all_of(view.tensors, [](const auto& entry) {
+    const DType dtype = entry.second.dtype;
+    return is_plain_float(dtype) || dtype == DType::i64 || dtype == DType::boolean;
+  });
 }
 
 std::string describe(const Own& own) {
@@ -142,14 +152,13 @@ void check_load_format(const std::string& load_format, const CheckpointView& vie
   }
   const Format* format = find_format(load_format);
   if (!format) {
-    fail(ErrorKind::usage, "load_format '{}' is not supported; supported: auto, safetensors, {}",
-         printable(load_format), supported_methods());
+    fail(ErrorKind::usage, "load_format '{}' is not supported; supported: auto, safetensors, gguf, bitsandbytes",
+         printable(load_format));
   }
   if (format == own.format || format == method) return;
   const std::string instead =
-      format->in_flight ? fmt::format(", or plain weights together with quantization='{}'", format->name) : "";
-  fail(ErrorKind::usage, "load_format '{}' needs a {} checkpoint{} (got {})", load_format, format->name, instead,
-       describe(own));
+      format->in_flight ? fmt::format(", or plain weights together with quantization='{}'", load_format) : "";
+  fail(ErrorKind::usage, "load_format '{0}' needs a {0} checkpoint{1} (got {2})", load_format, instead, describe(own));
 }
 
 /// Every setting that the user repeats must be the checkpoint's.
@@ -159,8 +168,7 @@ void check_agrees(const Json& config, const CheckpointView& view, const Own& own
     if (value.is_null() || (have && *have == value)) continue;
     if (key == "quant_method" && value.is_string() && accepts(*own.format, lower(value.get<std::string>()))) continue;
     fail(ErrorKind::usage,
-         "quantization_config: {}: the checkpoint is quantized already, with another value (got {}, the checkpoint has "
-         "{})",
+         "quantization_config: {}: the checkpoint's own settings say otherwise (got {}, the checkpoint has {})",
          printable(key), preview(value), have ? preview(*have) : "none");
   }
 }
@@ -172,7 +180,8 @@ std::string requested_method(const QuantizationRequest& request, const Json& con
     fail(ErrorKind::usage, "quantization_config: quant_method: expected a string (got {})", preview(*inner));
   const std::string named = inner ? lower(inner->get<std::string>()) : "", method = lower(request.method);
   if (method.empty()) return named;
-  if (!named.empty() && named != method) {
+  const Format* format = find_format(method);  // BitBLAS's settings name GPTQ
+  if (!named.empty() && named != method && !(format && accepts(*format, named))) {
     fail(ErrorKind::usage, "quantization '{}' differs from quant_method '{}' of quantization_config", printable(method),
          printable(named));
   }
@@ -220,9 +229,9 @@ QuantizationPlan plan_in_flight(const std::string& method, const Json& config) {
 }
 
 /// By the checkpoint's own settings, which are checked as a user's are.
-QuantizationPlan plan_own_in_flight(const CheckpointView& view, const Format& format) {
+QuantizationPlan plan_own_in_flight(const CheckpointView& view) {
   try {
-    return plan_in_flight(std::string(format.name), view.quantization_config);
+    return plan_in_flight(quant_method(view), view.quantization_config);
   } catch (const Error& e) {
     fail_model("{}: {}", printable(view.path), e.what());
   }
@@ -237,19 +246,23 @@ QuantizationPlan plan_quantization(const CheckpointView& view, const Quantizatio
   const Own own = find_own(view);
   const std::string method = requested_method(request, config);
   const Format* const format = find_format(method);  // null as well where the build lacks it
-  const bool is_settled = own.origin == Origin::quantized || own.origin == Origin::to_quantize;
+  bool is_settled = own.origin == Origin::quantized || own.origin == Origin::to_quantize;
+  // Settings that were left behind when the weights were made plain: the user asks for the method anew.
+  if (own.origin == Origin::quantized && format && format->in_flight && accepts(*own.format, method) && is_plain(view))
+    is_settled = false;
   if (is_settled) check_method(method, view, own);
   check_load_format(request.load_format, view, own, format);
 
   if (is_settled) {
     check_agrees(config, view, own);
-    if (own.origin == Origin::to_quantize) return plan_own_in_flight(view, *own.format);
+    if (own.origin == Origin::to_quantize) return plan_own_in_flight(view);
     return {nullptr, nullptr, fmt::format("{} (checkpoint)", own.format->name)};
   }
-  if (!method.empty() && !(own.format && accepts(*own.format, method))) return plan_in_flight(method, config);
+  const bool is_own = own.origin == Origin::float_weights && accepts(*own.format, method);
+  if (!method.empty() && !is_own) return plan_in_flight(method, config);
   if (!config.empty())
     fail(ErrorKind::usage, "quantization_config needs quantization: the checkpoint has plain weights");
-  return {nullptr, nullptr, "none"};
+  return {nullptr, nullptr, std::string(kPlainFormat)};
 }
 
 bool has_weight(const CheckpointView& view, const Module& module) {

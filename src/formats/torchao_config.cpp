@@ -31,10 +31,14 @@ const Json& root(const Json& config) {
   if (find_member(config, "_type") && !types) return config;
   const Json* only = types ? find_member(*types, "default") : nullptr;
   if (only && types->size() == 1) return *only;
-  fail_model("{}.quant_type: expected {{\"default\": {{\"_type\": ..., \"_data\": ...}}}} (got {})", kWhere,
-             !types               ? "nothing"
-             : types->is_object() ? printable(types->dump())
-                                  : preview(*types));
+  fail_model(
+      "{}.quant_type: expected {{\"default\": {{\"_type\": \"Int4WeightOnlyConfig\", \"_data\": {{\"group_size\": "
+      "128}}}}}} "
+      "or another class (got {})",
+      kWhere,
+      !types               ? "nothing"
+      : types->is_object() ? printable(types->dump())
+                           : preview(*types));
 }
 
 /// The names that FqnToConfig knows.

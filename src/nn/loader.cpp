@@ -246,9 +246,12 @@ RmsNorm Loader::rms_norm(const Scope& module, int64_t n, double eps) {
   return {vector(source + ".weight", n), static_cast<float>(eps), kernels_};
 }
 
-KvScales Loader::kv_scales(const Scope& attention, int64_t n_kv_heads) const {
+KvScales Loader::kv_scales(const Scope& attention, int64_t n_kv_heads) {
   if (options_.kv_dtype != KvDType::fp8_e4m3) return {};
-  return read_kv_scales(view_, attention.path(), n_kv_heads).value_or(KvScales{});
+  const int64_t layer = n_fp8_caches_++;
+  if (std::optional<KvScales> scales = read_kv_scales(view_, attention.path(), n_kv_heads)) return *std::move(scales);
+  layers_without_kv_scales_.push_back(layer);
+  return {};
 }
 
 int64_t Loader::vocab_rows() const {

@@ -91,7 +91,9 @@ class Loader {
   Linear head(const Scope& module, const Embedding& embedding, bool tied);
   RmsNorm rms_norm(const Scope& module, int64_t n, double eps);
   /// Scales of an attention module for an FP8 cache: the checkpoint's, or none.
-  KvScales kv_scales(const Scope& attention, int64_t n_kv_heads) const;
+  KvScales kv_scales(const Scope& attention, int64_t n_kv_heads);
+  /// Layers whose attention has an FP8 cache and no scales in the checkpoint, numbered in the order of kv_scales calls.
+  const std::vector<int64_t>& layers_without_kv_scales() const { return layers_without_kv_scales_; }
   /// Rows of the embedding tensor: the vocabulary of a GGUF file that does not say it.
   int64_t vocab_rows() const;
   /// GGUF's rope_freqs, or nothing.
@@ -122,6 +124,8 @@ class Loader {
   CommonKernels kernels_;
   std::set<std::string, std::less<>> expected_;  // source names of modules
   LoadProgress progress_;
+  int64_t n_fp8_caches_ = 0;
+  std::vector<int64_t> layers_without_kv_scales_;
 };
 
 }  // namespace packhorse

@@ -27,7 +27,7 @@ json info_of(json modules) {
           {"modules", modules}};
 }
 
-/// Cells of the lines between the titles and what follows the table; encodings here have no spaces.
+/// Cells of the lines between the titles and what follows the table.
 std::vector<std::vector<std::string>> rows_of(const std::string& report) {
   std::istringstream in(report.substr(report.find("module ")));
   std::vector<std::vector<std::string>> rows;
@@ -46,9 +46,9 @@ TEST(InspectReport, EqualModulesOfLayersAndExpertsAreOneLine) {
       modules.push_back(module("layers." + std::to_string(layer) + ".experts." + std::to_string(expert) + ".up"));
   }
   const std::string report = model_report(info_of(modules));
-  EXPECT_THAT(rows_of(report),
-              ::testing::ElementsAre(::testing::ElementsAre("layers.0-2,4.experts.0-1.up", "8", "gptq", "int4", "4.25",
-                                                            "64x32", "avx2.row", "16.0", "KiB")));
+  EXPECT_THAT(rows_of(report), ::testing::ElementsAre(::testing::ElementsAre("layers.0-2,4.experts.0-1.up", "8", "gptq",
+                                                                             "4.25", "64x32", "16.0", "KiB", "(1)")));
+  EXPECT_THAT(report, HasSubstr("\n(1) int4; avx2.row\n"));
   EXPECT_THAT(report, HasSubstr("4.50 bits per weight on average"));
   EXPECT_THAT(report, HasSubstr("in 8 modules"));
 }
@@ -58,13 +58,15 @@ TEST(InspectReport, WhateverDiffersStandsApart) {
   other_kernel["prefill"] = "avx2.other";
   const json modules = {module("layers.0.up"), module("layers.1.up", "none"), module("layers.2.up"),
                         other_kernel,          module("layers.0.down"),       module("head", "none", 0)};
-  const auto rows = rows_of(model_report(info_of(modules)));
+  const std::string report = model_report(info_of(modules));
+  const auto rows = rows_of(report);
   ASSERT_EQ(rows.size(), 5u);
   EXPECT_EQ(rows[0][0], "layers.0,2.up");
   EXPECT_EQ(rows[1][0], "layers.1.up");
-  EXPECT_THAT(rows[2], ::testing::Contains("avx2.other)"));
+  EXPECT_EQ(rows[2].back(), "(2)");
+  EXPECT_THAT(report, HasSubstr("\n(2) int4; avx2.row (prefill: avx2.other)\n"));
   EXPECT_EQ(rows[3][0], "layers.0.down");
-  EXPECT_EQ(rows[4].back(), "shared");
+  EXPECT_EQ(rows[4][5], "shared");
 }
 
 TEST(InspectReport, ExplainedModulesStandAlone) {
@@ -84,6 +86,12 @@ TEST(InspectReport, NamesOfAFileCannotMoveTheCursor) {
   EXPECT_THAT(report, HasSubstr("99999999999999999999.up"));
 }
 
+TEST(InspectReport, LongLinesAreBrokenAtSpaces) {
+  const std::string words = wrapped("a" + std::string(60, 'b') + " " + std::string(60, 'c') + " d", 4);
+  EXPECT_EQ(words, "a" + std::string(60, 'b') + "\n    " + std::string(60, 'c') + " d");
+  EXPECT_EQ(wrapped(std::string(130, 'x') + " y", 2), std::string(130, 'x') + "\n  y");
+}
+
 TEST(FormatsReport, MethodsAndDevices) {
   const json method = {{"name", "nf"},
                        {"aliases", {"nf_too"}},
@@ -96,7 +104,9 @@ TEST(FormatsReport, MethodsAndDevices) {
                       {{{"name", "CPU"}, {"built", {"best", "good"}}, {"usable", {"good"}}},
                        {{"name", "GPU"}, {"built", json::array()}, {"usable", json::array()}}}},
                      {"methods", {method}},
-                     {"refused", {{{"name", "old"}, {"why", "quantization 'old' is gone"}}}}};
+                     {"refused",
+                      {{{"name", "old"}, {"why", "quantization 'old' is gone"}},
+                       {{"name", "older"}, {"why", "quantization 'older' is gone"}}}}};
   EXPECT_EQ(formats_report(info),
             "CPU: built for best, good; this machine has good\n\n"
             "method  prequantized  in flight  CPU   GPU\n"
@@ -104,7 +114,7 @@ TEST(FormatsReport, MethodsAndDevices) {
             "    likewise nf_too\n"
             "    in flight: as its settings say\n"
             "    settings: bits, group_size\n"
-            "\nrefused: quantization 'old' is gone\n");
+            "\nrefused:\n  old, older: is gone\n");
 }
 
 }  // namespace

@@ -76,6 +76,10 @@ TEST(RowBlock, ZeroPointsComeOffTheCodes) {
   EXPECT_EQ(decoded(encoding, rows, 1), (std::vector<float>{-255, -254, -253, -252, -110, -100}));
   EXPECT_EQ(describe(encoding), "int4, groups of 4, bf16 scale and u8 zero point");
   EXPECT_DOUBLE_EQ(bits_per_weight(encoding, 8), 4 + 6);
+  EXPECT_DOUBLE_EQ(bits_per_weight(encoding, 6), 4 + 2 * 24 / 6.0);  // a short group has a scale, too
+  Encoding outer = encoding;
+  outer.outer = Outer::multiply;
+  EXPECT_DOUBLE_EQ(bits_per_weight(outer, 8), 4 + 6 + 4);
   rows.resize({.element = Element::bf16, .bits = 16}, 0, 2, 100);
   EXPECT_TRUE(rows.zero.empty());
 }

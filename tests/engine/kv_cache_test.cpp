@@ -73,11 +73,22 @@ EngineOptions small_model(const char* kv_cache_dtype) {
   return options;
 }
 
+TEST(CalculateKvScales, are_for_the_layers_that_have_none) {
+  const EngineOptions options = small_model("float32");
+  LoadedModel loaded(options, options.model);
+  Noting model(*loaded.model);
+  calibrate_kv_scales(model, loaded.pool, 40, std::vector<int64_t>{1});
+  EXPECT_TRUE(model.scales[0].k.empty());
+  EXPECT_FALSE(model.scales[1].k.empty());
+}
+
 TEST(CalculateKvScales, are_the_largest_over_the_calibration_tokens) {
   const EngineOptions options = small_model("float32");
   LoadedModel loaded(options, options.model);
   Noting model(*loaded.model);
-  calibrate_kv_scales(model, loaded.pool, 40);
+  std::vector<int64_t> layers(model.scales.size());
+  std::iota(layers.begin(), layers.end(), 0);
+  calibrate_kv_scales(model, loaded.pool, 40, layers);
 
   // The same tokens one by one, each read back from its slot.
   const std::vector<int32_t> tokens = calibration_tokens(model.vocab_size(), 40);

@@ -40,17 +40,17 @@ TEST(DeepSpeedFpSettings, come_from_the_user_as_well) {
   const auto plan = [&](Json config) { return plan_quantization(view, {"deepspeedfp", "auto", std::move(config)}); };
   EXPECT_EQ(plan({{"bits", 6}}).description, "deepspeedfp (in flight: 6 bits, group_size 512)");
   EXPECT_THAT(failure_of(ErrorKind::usage, [&] { plan(nullptr); }),
-              HasSubstr("bits: expected 4, 6, 8 or 12 (got nothing)"));
+              HasSubstr("bits: expected 4, 6, 8 or 12, as in {\"bits\": 6, \"group_size\": 128} (got nothing)"));
   EXPECT_THAT(failure_of(ErrorKind::usage,
                          [&] {
                            plan({{"bits", 5}});
                          }),
-              HasSubstr("bits: expected 4, 6, 8 or 12 (got 5)"));
+              HasSubstr("bits: expected 4, 6, 8 or 12, as in {\"bits\": 6, \"group_size\": 128} (got 5)"));
   EXPECT_THAT(failure_of(ErrorKind::usage,
                          [&] {
                            plan({{"bits", 6}, {"group_size", 0}});
                          }),
-              HasSubstr("group_size: not a whole number in 1..16777216 (got 0)"));
+              HasSubstr("group_size: not a whole number in 1..65536 (got 0)"));
   EXPECT_THAT(failure_of(ErrorKind::usage,
                          [&] {
                            plan({{"bits", 6}, {"desc_act", true}});
@@ -63,8 +63,9 @@ TEST(DeepSpeedFpSettings, of_the_checkpoint_are_checked_too) {
   tensors.add("p.weight", "F32", {1, 8}, std::vector<float>(8, 1.0f));
   const testing::TempDir dir;
   const CheckpointView view = tensors.open(dir, {{"quant_method", "deepspeedfp"}, {"bits", 7}});
-  EXPECT_THAT(failure_of(ErrorKind::model, [&] { plan_quantization(view, {}); }),
-              HasSubstr("quantization_config: bits: expected 4, 6, 8 or 12 (got 7)"));
+  EXPECT_THAT(
+      failure_of(ErrorKind::model, [&] { plan_quantization(view, {}); }),
+      HasSubstr("quantization_config: bits: expected 4, 6, 8 or 12, as in {\"bits\": 6, \"group_size\": 128} (got 7)"));
   EXPECT_THAT(failure_of(ErrorKind::usage,
                          [&] {
                            plan_quantization(view, {"gptq", "auto", nullptr});

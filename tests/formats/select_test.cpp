@@ -13,6 +13,7 @@ CheckpointView directory(const Json& quantization_config = nullptr) {
   const testing::TempDir dir;
   testing::TensorWriter writer;
   writer.add("a.weight", "F32", {2, 3}, std::vector<float>(6));
+  if (!quantization_config.is_null()) writer.add("b.weight", "U8", {6}, std::vector<uint8_t>(6));
   return writer.open(dir, quantization_config);
 }
 
@@ -44,7 +45,7 @@ std::string supported() {
   for (const Format* format : formats()) {
     if (format->origin || format->in_flight) out += (out.empty() ? "" : ", ") + std::string(format->name);
   }
-  return out;
+  return out + " (`packhorse inspect --formats` lists all their names)";
 }
 
 TEST(PlanQuantization, FloatDirectory) {
@@ -84,8 +85,9 @@ TEST(PlanQuantization, OtherMethodsAndLoadFormats) {
   }
   EXPECT_THAT(refused(view, {"nf5\n", "", nullptr}), HasSubstr("quantization 'nf5\\x0a' is unknown; supported: "));
   for (const char* format : {"pt", "npcache", "dummy", "tensorizer", "sharded_state", "mistral", "none"}) {
-    EXPECT_EQ(refused(view, {"", format, nullptr}),
-              fmt::format("load_format '{}' is not supported; supported: auto, safetensors, {}", format, supported()));
+    EXPECT_EQ(
+        refused(view, {"", format, nullptr}),
+        fmt::format("load_format '{}' is not supported; supported: auto, safetensors, gguf, bitsandbytes", format));
   }
 }
 
@@ -110,6 +112,29 @@ TEST(PlanQuantization, BitsandbytesDirectory) {
     EXPECT_THAT(refused(view, {method, "", nullptr}), AllOf(HasSubstr(method), HasSubstr("'bitsandbytes'")));
   }
   EXPECT_THAT(refused(view, {"", "gguf", nullptr}), HasSubstr("got a bitsandbytes checkpoint"));
+}
+
+// As they stand in a folder whose weights were made plain again.
+TEST(PlanQuantization, SettingsOfWeightsThatArePlain) {
+  const testing::TempDir dir;
+  testing::TensorWriter writer;
+  writer.add("a.weight", "F32", {2, 3}, std::vector<float>(6));
+  const CheckpointView view = writer.open(dir, kBnb);
+  EXPECT_EQ(planned(view, {}), "bitsandbytes (checkpoint)");
+  EXPECT_EQ(planned(view, {"bitsandbytes", "bitsandbytes", nullptr}),
+            "bitsandbytes (in flight: nf4, block 64, nested absmax)");
+  EXPECT_THAT(refused(view, {"gptq", "", nullptr}), HasSubstr("does not match the checkpoint"));
+}
+
+TEST(PlanQuantization, SettingsOfAMethodInFlight) {
+  const CheckpointView view = directory({{"quant_method", "rtn"}, {"weight_bits", 4}});
+  EXPECT_EQ(planned(view, {}), "rtn (in flight: 4 bits, group_size 128)");
+  EXPECT_EQ(planned(view, {"rtn", "", nullptr}), "rtn (in flight: 4 bits, group_size 128)");
+  EXPECT_THAT(refused(view, {"rtn", "", {{"weight_bits", 8}}}), HasSubstr("the checkpoint has 4"));
+  EXPECT_THAT(refused(directory({{"quant_method", "rtn"}, {"weight_bits", 5}}), {}, ErrorKind::model),
+              HasSubstr("expected 4 or 8"));
+  // BitBLAS's own settings name GPTQ.
+  EXPECT_THAT(planned(directory(), {"bitblas", "", {{"quant_method", "gptq"}, {"bits", 2}}}), HasSubstr("int2"));
 }
 
 TEST(PlanQuantization, NamesThatBelongToSeveralDialects) {

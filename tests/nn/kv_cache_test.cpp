@@ -103,6 +103,17 @@ TEST_P(KvCache, shows_a_number_that_is_not_finite) {
   }
 }
 
+TEST_P(KvCache, a_value_that_is_no_number_reaches_the_output) {
+  const testing::TensorFile golden(testing::golden_dir() / "kv_cache.safetensors");
+  std::vector<float> qkv = golden.get<float>("qkv");
+  qkv[3 * 384 + 6 * 48 + 5] = std::numeric_limits<float>::quiet_NaN();  // token 3, first value head
+  KvPool kv({spec(GetParam().type)}, 2);
+  const std::vector<float> out = attend(qkv, kv, 1);
+  const auto is_nan = [](float v) { return std::isnan(v); };
+  EXPECT_TRUE(std::none_of(out.begin(), out.begin() + 3 * 192, is_nan));
+  EXPECT_TRUE(std::any_of(out.begin() + 5 * 192, out.begin() + 6 * 192, is_nan));
+}
+
 TEST_P(KvCache, takes_zeros_and_tiny_numbers) {
   for (const float value : {0.0f, 1e-40f, -1e-38f, 3e-31f}) {
     const std::vector<float> x(48, value);

@@ -214,9 +214,12 @@ def test_inspect_averages_the_bits_per_weight(run_program, nf4_directory):
 def test_inspect_groups_equal_modules(run_program, nf4_directory):
     grouped, explained = (run_program("inspect", nf4_directory, *more).stdout.splitlines() for more in ([], ["--explain"]))
     titles = grouped[4].split()
-    assert titles == ["module", "count", "format", "encoding", "bits", "shape", "kernel", "size"]
+    assert titles == ["module", "count", "format", "bits", "shape", "size", "as"]
     line = next(line for line in grouped if line.startswith("model.layers.0-1.mlp.down_proj "))
-    assert line.split()[1:4] == ["2", "bitsandbytes", "nf4,"] and "256x768" in line
+    assert line.split()[1:3] == ["2", "bitsandbytes"] and "256x768" in line
+    code = line.split()[-1]
+    assert any(line.startswith(f"{code} nf4, ") and "; avx" in line for line in grouped)
+    assert max(map(len, grouped[1:])) <= 110
     assert not any(line.startswith("model.layers.0.") for line in grouped)
     for layer in (0, 1):
         assert any(line.startswith(f"model.layers.{layer}.mlp.down_proj ") for line in explained)

@@ -4,6 +4,7 @@ without a reference kernel, packs what it should, stays close to the plain weigh
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,84 @@ def test_methods_are_listed():
     """Those of the documentation, whatever else there is."""
     assert {"bitsandbytes", "fp8", "fp8_per_channel", "fp8_per_block", "int8_per_channel_weight_only", "mxfp4", "rtn", "inc",
             "experts_int8", "torchao", "deepspeedfp", "bitblas", "online", "q4_0", "q8_0", "q4_k"} <= set(METHODS)
+
+
+def test_nothing_to_quantize_is_a_warning(run_program, plain_models):
+    result = run_program("inspect", plain_models["qwen2"], "-q", "experts_int8")
+    assert result.returncode == 0 and "warning: quantization experts_int8: no weight of this model" in result.stderr
+    assert "warning" not in run_program("inspect", plain_models["qwen2"], "-q", "rtn").stderr
+
+
+def with_settings(model, folder, settings):
+    """A copy of a folder whose config.json has these settings of quantization."""
+    shutil.copytree(model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": settings}))
+    return folder
+
+
+def formats_of(result):
+    assert result.returncode == 0, result.stderr
+    return {module["format"] for module in json.loads(result.stdout)["modules"]}
+
+
+@pytest.mark.parametrize("settings", [
+    {"quant_method": "bitsandbytes", "load_in_4bit": True},
+    {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]},
+])
+def test_settings_that_were_left_behind(run_program, plain_models, tmp_path, settings):
+    """As merging an adapter leaves them: the weights are plain."""
+    model = with_settings(plain_models["qwen2"], tmp_path / "merged", settings)
+    plain = run_program("inspect", model, "--json")
+    assert formats_of(plain) == {"none"} and "all weights are plain" in plain.stderr
+    assert formats_of(run_program("inspect", model, "--json", "-q", settings["quant_method"])) == {"none", settings["quant_method"]}
+
+
+def test_settings_of_a_method_in_flight_in_the_checkpoint(run_program, plain_models, tmp_path):
+    model = with_settings(plain_models["qwen2"], tmp_path / "own", {"quant_method": "rtn", "weight_bits": 4})
+    assert formats_of(run_program("inspect", model, "--json")) == {"none", "rtn"}
+
+
+def test_settings_from_a_file(run_program, plain_models, tmp_path):
+    file = tmp_path / "settings.json"
+    file.write_text('{"bits": 6, "group_size": 128}')
+    flags = ["-q", "deepspeedfp", "--quantization-config", file, "--json"]
+    assert formats_of(run_program("inspect", plain_models["qwen2"], *flags)) == {"none", "deepspeedfp"}
+    file.write_text('{"bits": 7}')
+    result = run_program("inspect", plain_models["qwen2"], *flags)
+    assert result.returncode == 2 and "expected 4, 6, 8 or 12" in result.stderr
+
+
+def test_settings_as_a_dataclass(run_python, plain_models):
+    program = """
+import dataclasses, sys
+from packhorse import LLM
+@dataclasses.dataclass
+class Settings:
+    weight_bits: int = 4
+    group_size: int = 64
+LLM(model=sys.argv[1], quantization="rtn", quantization_config=Settings(), use_tqdm_on_load=False)
+try:
+    LLM(model=sys.argv[1], quantization="rtn", quantization_config={"weight_bits": object()})
+except ValueError as error:
+    print(error)
+"""
+    result = run_python(program, plain_models["qwen2"])
+    assert result.returncode == 0 and "quantization_config: cannot be written as JSON" in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_weight_that_is_no_number(run_program, plain_models, tmp_path, method):
+    if method in ("experts_int8", "int8_per_channel_weight_only"):
+        pytest.skip("leaves this model as it is")
+    folder = tmp_path / "nan"
+    shutil.copytree(plain_models["qwen2"], folder)
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    size = int.from_bytes(data[:8], "little")
+    place = 8 + size + json.loads(data[8 : 8 + size])["model.layers.0.mlp.up_proj.weight"]["data_offsets"][0] + 2 * 700
+    data[place : place + 2] = b"\x00\x7e"  # NaN in float16
+    path.write_bytes(data)
+    result = run_program("inspect", folder, *flags_of(method))
+    assert result.returncode == 3 and "up_proj" in result.stderr, result.stderr
+    assert "cannot be quantized while loading" in result.stderr

@@ -117,17 +117,25 @@ std::string kernel_text(const json& module) {
 std::string modules_text(const json& modules) {
   const bool explained = std::ranges::any_of(modules, [](const json& module) { return module.contains("candidates"); });
   TextTable table;
-  table.add({"module", "count", "format", "encoding", "bits", "shape", "kernel", "size"});
+  std::vector<std::string> codes;  // encodings with their kernels, too long for a column
+  table.add({"module", "count", "format", "bits", "shape", "size", "as"});
   for (const Group& group : group_modules(modules, explained)) {
     const json& module = *group.module;
     const bool shared = module.value("shared", false);
+    const std::string code =
+        fmt::format("{}; {}", printable(module.at("encoding").get<std::string>(), 256), kernel_text(module));
+    const auto known = std::ranges::find(codes, code);
+    const auto number = known - codes.begin() + 1;
+    if (known == codes.end()) codes.push_back(code);
     table.add({printable(group.name(), 256), fmt::format("{}", group.count),
-               printable(module.at("format").get<std::string>()), printable(module.at("encoding").get<std::string>()),
+               printable(module.at("format").get<std::string>()),
                fmt::format("{:.2f}", module.at("bits_per_weight").get<double>()), shape_text(module.at("shape")),
-               kernel_text(module), shared ? "shared" : size_text(static_cast<double>(group.bytes))},
+               shared ? "shared" : size_text(static_cast<double>(group.bytes)), fmt::format("({})", number)},
               reasons(module));
   }
-  return table.text();
+  std::string text = table.text() + "\n";
+  for (size_t i = 0; i < codes.size(); ++i) text += wrapped(fmt::format("({}) {}", i + 1, codes[i]), 4) + "\n";
+  return text;
 }
 
 std::string joined(const json& words) {
@@ -180,8 +188,19 @@ std::string formats_report(const json& info) {
     table.add(std::move(cells), std::move(notes));
   }
   text += "\n" + table.text();
-  for (const json& name : info.at("refused")) text += "\nrefused: " + name.at("why").get<std::string>();
-  return text + (info.at("refused").empty() ? "" : "\n");
+  std::vector<std::pair<std::string, std::string>> refused;  // why, and the names
+  for (const json& entry : info.at("refused")) {
+    const auto name = entry.at("name").get<std::string>();
+    auto why = entry.at("why").get<std::string>();
+    const std::string subject = fmt::format("quantization '{}' ", name);
+    if (why.starts_with(subject)) why.erase(0, subject.size());
+    auto same = std::ranges::find(refused, why, &std::pair<std::string, std::string>::first);
+    if (same == refused.end()) same = refused.insert(same, {why, ""});
+    same->second += (same->second.empty() ? "" : ", ") + name;
+  }
+  if (!refused.empty()) text += "\nrefused:\n";
+  for (const auto& [why, names] : refused) text += "  " + wrapped(fmt::format("{}: {}", names, why), 4) + "\n";
+  return text;
 }
 
 }  // namespace packhorse::cli

@@ -6,9 +6,12 @@
 
 namespace packhorse::cli {
 
+/// `text` in lines of at most 100 columns, broken at spaces; those after the first are indented.
+std::string wrapped(const std::string& text, size_t indent);
+
 class TextTable {
  public:
-  /// A row, and lines that stand indented below it.
+  /// A row, and notes that stand indented below it, wrapped.
   void add(std::vector<std::string> cells, std::vector<std::string> notes = {});
   std::string text() const;
 

@@ -1,5 +1,6 @@
 """Which of vLLM's arguments the engine takes, and what happens to the others."""
 
+import dataclasses
 import json
 import os
 import warnings
@@ -54,18 +55,30 @@ def engine_options(arguments: dict[str, Any]) -> dict[str, Any]:
             warnings.warn(f"{name} is an argument of older releases and has no effect", stacklevel=3)
         elif name in NOT_SUPPORTED:
             if not any(value is idle or value == idle for idle in NOT_SUPPORTED[name]):
-                raise ValueError(f"{name}: not supported yet (got {value!r})")
+                instead = "; settings of a quantization method go into quantization_config" if name == "hf_overrides" else ""
+                raise ValueError(f"{name}: not supported yet (got {value!r}){instead}")
         elif name not in ACCEPTED and not name.startswith("offload_") and value != defaults.get(name):
             options[name] = _plain(name, value)
     return options
+
+
+def _as_json(name: str, value: Any) -> str:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    elif hasattr(value, "to_dict"):
+        value = value.to_dict()
+    try:
+        return json.dumps(value, allow_nan=False, default=lambda number: number.item())  # of a NumPy number
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{name}: cannot be written as JSON: {error}") from None
 
 
 def _plain(name: str, value: Any) -> Any:
     """The value as text or number."""
     if name == "dtype" or name == "kv_cache_dtype":
         return str(value).removeprefix("torch.")  # a torch.dtype says its name
-    if name == "quantization_config" and not isinstance(value, str):
-        return json.dumps(value.to_dict() if hasattr(value, "to_dict") else value)
+    if name == "quantization_config" and not isinstance(value, (str, os.PathLike)):
+        return _as_json(name, value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if name == "hf_token" and isinstance(value, bool):

@@ -48,7 +48,7 @@ class LoadBar:
             self.finish()
             self.close()
             self._job = (what, total)
-            desc = what if what.startswith("Downloading") else "Loading safetensors checkpoint shards"
+            desc = "Loading safetensors checkpoint shards" if what.startswith("Loading") else what
             self._bar = make_bar(
                 self._use_tqdm, total=total, desc=desc, unit="B" if desc == what else "it", unit_scale=True, dynamic_ncols=True
             )
