@@ -66,7 +66,8 @@ inline uint8_t f32_to_e5m2(float f) noexcept {
   const float magnitude = std::fabs(f);
   if (magnitude != magnitude) return static_cast<uint8_t>(sign | 0x7f);
   if (magnitude >= 57344.0f) return static_cast<uint8_t>(sign | 0x7b);
-  if (magnitude < 0x1p-14f) return static_cast<uint8_t>(sign | static_cast<uint8_t>(std::nearbyint(magnitude * 0x1p16f)));
+  if (magnitude < 0x1p-14f)
+    return static_cast<uint8_t>(sign | static_cast<uint8_t>(std::nearbyint(magnitude * 0x1p16f)));
   const auto u = std::bit_cast<uint32_t>(magnitude);
   return static_cast<uint8_t>(sign | (((u + 0xfffffu + (u >> 21 & 1u)) >> 21) - (112u << 2)));
 }

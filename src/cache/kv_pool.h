@@ -1,5 +1,6 @@
 #pragma once
-// Memory of the paged KV cache, and the view that attention kernels read. codec/kv_dtype.h says how a block is laid out.
+// Memory of the paged KV cache, and the view that attention kernels read. codec/kv_dtype.h says how a block is laid
+// out.
 
 #include <cstddef>
 #include <cstdint>
