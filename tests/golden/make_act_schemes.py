@@ -5,11 +5,8 @@ engine: for a group x, `codes` (as numbers), `scales` and `zeros`, so that x sta
 usage: make_act_schemes.py [FILE]
 """
 
-import json
-import struct
-import sys
-from pathlib import Path
 
+import golden_file
 import numpy as np
 
 f32 = np.float32
@@ -180,15 +177,7 @@ def main():
             scales.append([part[1] for part in parts])
             zeros.append([part[2] for part in parts])
         tensors |= {f"{name}.codes": codes, f"{name}.scales": scales, f"{name}.zeros": zeros}
-    header, data = {}, b""
-    for name, values in tensors.items():
-        array = np.asarray(values, f32)
-        raw = array.tobytes()
-        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(header).encode()
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("act_schemes.safetensors")
-    target.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    golden_file.save("act_schemes", {name: np.asarray(values, f32) for name, values in tensors.items()})
 
 
 main()

@@ -4,11 +4,9 @@ usage: make_bitblas.py [FILE]
 """
 
 import json
-import struct
-import sys
-from pathlib import Path
 
 import ml_dtypes
+import golden_file
 import numpy as np
 
 f32, f64 = np.float32, np.float64
@@ -86,14 +84,7 @@ def main():
                 elif mode:
                     tensors[f"{case}.zero"] = np.array([[p[2] for p in row] for row in parts], f32)
     tensors["cases"] = np.frombuffer(json.dumps(cases).encode(), np.uint8)
-    header, data = {}, b""
-    for name, array in tensors.items():
-        raw = array.tobytes()
-        header[name] = {"dtype": "U8" if array.dtype == np.uint8 else "F32", "shape": array.shape, "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(header).encode()
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("bitblas_in_flight.safetensors")
-    target.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    golden_file.save("bitblas_in_flight", tensors)
 
 
 main()

@@ -3,11 +3,8 @@
 usage: make_deepspeedfp.py [FILE]
 """
 
-import json
-import struct
-import sys
-from pathlib import Path
 
+import golden_file
 import numpy as np
 
 f32 = np.float32
@@ -50,14 +47,7 @@ def main():
             if scale > 0:
                 out[first : first + 64] = [rounded(f32(v / scale), numbers) * scale for v in group]
         tensors[f"w{bits}"] = out.reshape(w.shape)
-    header, data = {}, b""
-    for name, array in tensors.items():
-        raw = array.astype(f32).tobytes()
-        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(header).encode()
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("deepspeedfp.safetensors")
-    target.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    golden_file.save("deepspeedfp", {name: array.astype(f32) for name, array in tensors.items()})
 
 
 main()

@@ -4,11 +4,9 @@ usage: make_gguf_blocks.py LIBGGML_BASE_SO [FILE]
 """
 
 import ctypes
-import json
-import struct
 import sys
-from pathlib import Path
 
+import golden_file
 import numpy as np
 
 f32 = np.float32
@@ -78,14 +76,7 @@ def main():
         sizes = [ctypes.c_int64(n) for n in (0, *x.shape)]
         assert ggml.ggml_quantize_chunk(ctypes.c_int(type_id), *pointers, *sizes, None) == out.nbytes
         tensors[name] = out
-    header, data = {}, b""
-    for name, array in tensors.items():
-        raw = array.tobytes()
-        header[name] = {"dtype": "F32" if name == "x" else "U8", "shape": array.shape, "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(header).encode()
-    target = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).with_name("gguf_blocks.safetensors")
-    target.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    golden_file.save("gguf_blocks", tensors, 2)
 
 
 main()

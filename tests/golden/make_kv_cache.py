@@ -4,11 +4,8 @@ each type holds of them (`TYPE.keys`, `TYPE.values`: bytes of its blocks, zeros 
 usage: make_kv_cache.py [FILE]
 """
 
-import json
-import struct
-import sys
-from pathlib import Path
 
+import golden_file
 import numpy as np
 
 f32 = np.float32
@@ -157,15 +154,7 @@ def main():
     kinds = ("bfloat16", "float16", "fp8_e4m3", "fp8_e5m2", "fp8_per_token_head", "int8_per_token_head", "int4_per_token_head")
     for kind in kinds:
         tensors[kind + ".keys"], tensors[kind + ".values"], tensors[kind + ".out"] = cache_of(kind, qkv)
-    header, data = {}, b""
-    for name, array in tensors.items():
-        raw = array.tobytes()
-        dtype = "U8" if array.dtype == np.uint8 else "F32"
-        header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(header).encode()
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("kv_cache.safetensors")
-    target.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    golden_file.save("kv_cache", tensors)
 
 
 main()

@@ -6,11 +6,8 @@ For matrix M and rule R there are "M.R.codes" U8 [N, K] and "M.R.scales" F32 [N,
 usage: make_online.py [FILE]
 """
 
-import json
-import struct
-import sys
-from pathlib import Path
 
+import golden_file
 import numpy as np
 
 f32 = np.float32
@@ -137,16 +134,7 @@ def main():
     cases = [("wide", "fp8_per_block_static"), ("wide", "fp8_per_tensor_static")] + [(name, rule) for name in ("tall", "one") for rule in RULES]
     for name, rule in cases:
         tensors[f"{name}.{rule}.codes"], tensors[f"{name}.{rule}.scales"] = quantize(tensors[name], rule)
-    header, data = {}, b""
-    for name, array in tensors.items():
-        raw = array.tobytes()
-        dtype = "U8" if array.dtype == np.uint8 else "F32"
-        header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("online.safetensors")
-    target.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    golden_file.save("online", tensors)
 
 
 main()

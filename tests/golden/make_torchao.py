@@ -5,11 +5,9 @@ usage: make_torchao.py [FILE]
 """
 
 import json
-import struct
-import sys
-from pathlib import Path
 
 import ml_dtypes
+import golden_file
 import numpy as np
 
 f32, bf16, f16 = np.float32, ml_dtypes.bfloat16, np.float16
@@ -140,14 +138,7 @@ def main():
         for part, array in quantize(w.astype(DTYPES[dtype]), rows, columns, encode).items():
             tensors[f"{name}.{part}"] = array
     tensors["cases"] = np.frombuffer(json.dumps(cases).encode(), np.uint8)
-    header, data = {}, b""
-    for name, array in tensors.items():
-        raw = array.tobytes()
-        header[name] = {"dtype": "U8" if array.dtype == np.uint8 else "F32", "shape": array.shape, "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
-    text = json.dumps(header).encode()
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("torchao_in_flight.safetensors")
-    target.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    golden_file.save("torchao_in_flight", tensors)
 
 
 main()
