@@ -12,6 +12,8 @@ namespace {
 
 constexpr int kLowestPower = -127;
 
+bool is_e5m2(const Encoding& encoding) { return encoding.mantissa == kE5M2.mantissa; }
+
 /// Applies `code` to x / scale.
 template <class F>
 void round_all(std::span<const float> x, float scale, uint8_t zero, uint8_t* out, F&& code) {
@@ -50,12 +52,11 @@ float power_scale_even(float largest, int mantissa, int shift) noexcept {
   return std::ldexp(1.0f, std::max(exponent - (part < 1) - shift, kLowestPower));
 }
 
-void round_to_e4m3(std::span<const float> x, float scale, uint8_t* out) {
-  round_all(x, scale, 0, out, [](float v) { return f32_to_e4m3(v); });
-}
+float largest_float8(const Encoding& encoding) noexcept { return is_e5m2(encoding) ? 57344 : 448; }
 
-void round_to_e5m2(std::span<const float> x, float scale, uint8_t* out) {
-  round_all(x, scale, 0, out, [](float v) { return f32_to_e5m2(v); });
+void round_to_float8(const Encoding& encoding, std::span<const float> x, float scale, uint8_t* out) {
+  if (is_e5m2(encoding)) return round_all(x, scale, 0, out, [](float v) { return f32_to_e5m2(v); });
+  round_all(x, scale, 0, out, [](float v) { return f32_to_e4m3(v); });
 }
 
 void round_to_e2m1(std::span<const float> x, float scale, uint8_t* out) {

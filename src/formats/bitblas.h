@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "codec/tables.h"
+#include "formats/act_schemes.h"
 #include "formats/format.h"
 
 namespace packhorse {
@@ -59,10 +60,10 @@ inline constexpr BitblasActType kBitblasActTypes[] = {
     {"float16"},
     {"bfloat16"},
     {"int8",
-     bitblas_per_token(ActScheme::Code::int8, 127),
+     bitblas_per_token(ActScheme::Code::int8, kInt8Max),
      {"int1", "int2", "int4", "int8", "uint1", "uint2", "uint4"}},
     {"int4", bitblas_per_token(ActScheme::Code::int4, 7), {"int2", "int4"}},
-    {"e4m3_float8", bitblas_per_token(ActScheme::Code::fp8, 448), {"e4m3_float8"}},
+    {"e4m3_float8", bitblas_per_token(ActScheme::Code::fp8, kE4M3Max), {"e4m3_float8"}},
     {"e5m2_float8", bitblas_per_token(ActScheme::Code::fp8_e5m2, 57344), {"e5m2_float8"}},
 };
 

@@ -64,10 +64,7 @@ const BitblasWeightType& weight_type(const Json& config, const std::string& wher
 
 Settings parse_settings(const Json& config) {
   const std::string where = "quantization_config";
-  for (const auto& [key, value] : config.items()) {
-    if (key != "quant_method" && std::ranges::find(kBitblasSettings, key) == std::end(kBitblasSettings))
-      fail(ErrorKind::usage, "{}: bitblas has no setting '{}'", where, printable(key));
-  }
+  require_known_keys(config, "bitblas", kBitblasSettings);
   if (const Json* method = find_member(config, "quant_method"); method && *method == "gptq_bitblas")
     fail(ErrorKind::usage, "quantization 'gptq_bitblas' needs a GPTQ checkpoint; plain weights take 'bitblas'");
   if (flag(config, "desc_act", false, where))
@@ -109,8 +106,7 @@ class Encoder {
   }
 
   void encode_row(std::span<const float> values, int64_t n, RowBlock& rows, int64_t r) const {
-    if (!std::isfinite(largest_magnitude(values)))
-      fail_model("{}: row {} has a value that is not finite: it cannot be quantized while loading", name_, n);
+    require_finite(values, name_, n);
     for (int64_t g = 0; g < rows.n_groups; ++g) {
       const int64_t begin = g * rows.group_k, count = std::min(rows.group_k, rows.k - begin);
       const std::span group = values.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
@@ -126,13 +122,12 @@ class Encoder {
 
  private:
   int largest_code() const { return (1 << encoding_.bits) - 1; }
-  bool is_e5m2() const { return encoding_.mantissa == kE5M2.mantissa; }
 
   float scale_of(std::span<const float> group, ValueRange range) const {
     const float largest = std::max(-range.low, range.high);
     if (encoding_.element == Element::integer)
       return (is_unsigned_ ? range.high - range.low : 2 * largest) / static_cast<float>(largest_code());
-    if (encoding_.element == Element::minifloat) return std::max(largest / (is_e5m2() ? 57344.0f : 448.0f), 0x1p-14f);
+    if (encoding_.element == Element::minifloat) return std::max(largest / largest_float8(encoding_), 0x1p-14f);
     if (encoding_.bits > 1) return largest;
     double sum = 0;
     for (const float value : group) sum += std::fabs(static_cast<double>(value));
@@ -151,8 +146,7 @@ class Encoder {
       const int middle = encoding_.offset + zero;
       return round_to_whole(group, scale, -middle, largest_code() - middle, middle, out);
     }
-    if (encoding_.element == Element::minifloat)
-      return is_e5m2() ? round_to_e5m2(group, scale, out) : round_to_e4m3(group, scale, out);
+    if (encoding_.element == Element::minifloat) return round_to_float8(encoding_, group, scale, out);
     for (const float value : group) *out++ = (*nearest_)(scale > 0 ? value / scale : 0);
   }
 

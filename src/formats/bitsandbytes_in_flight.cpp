@@ -1,14 +1,12 @@
 // Float weights quantized to bitsandbytes encodings while they load. Codes come from the weight in its own dtype.
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <exception>
 #include <memory>
-#include <mutex>
 #include <optional>
 
 #include "base/error.h"
+#include "base/shared_work.h"
 #include "formats/bitsandbytes.h"
 #include "formats/flat_source.h"
 
@@ -116,16 +114,15 @@ class NestedStatistics {
   NestedStatistics(const FlatSource& source, uint32_t block)
       : source_(source),
         block_(block),
-        n_chunks_((source.size() + kChunk - 1) / kChunk),
-        absmax_(static_cast<size_t>((source.size() + block - 1) / block)) {}
+        absmax_(static_cast<size_t>((source.size() + block - 1) / block)),
+        measuring_((source.size() + kChunk - 1) / kChunk) {}
 
   const NestedAbsmax& get() {
-    for (int64_t chunk; !ready_ && (chunk = next_chunk_.fetch_add(1)) < n_chunks_;) {
-      attempt([&] { measure(chunk); });
-      if (n_measured_.fetch_add(1) + 1 == n_chunks_) finish();
-    }
-    ready_.wait(false);
-    if (error_) std::rethrow_exception(error_);
+    measuring_.run([this](int64_t chunk) { measure(chunk); },
+                   [this] {
+                     nested_ = encode_nested(absmax_);
+                     absmax_ = {};
+                   });
     return nested_;
   }
 
@@ -138,30 +135,10 @@ class NestedStatistics {
       block_absmax(values.data(), static_cast<int64_t>(values.size()), block_, absmax_.data() + at / block_);
     });
   }
-  void finish() {
-    if (!error_) attempt([&] { nested_ = encode_nested(absmax_); });
-    absmax_ = {};
-    ready_ = true;
-    ready_.notify_all();
-  }
-  template <class F>
-  void attempt(F&& work) {
-    try {
-      work();
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      if (!error_) error_ = std::current_exception();
-    }
-  }
-
   const FlatSource& source_;
   const uint32_t block_;
-  const int64_t n_chunks_;
   std::vector<float> absmax_;  // one per block
-  std::atomic<int64_t> next_chunk_{0}, n_measured_{0};
-  std::atomic<bool> ready_{false};
-  std::mutex mutex_;
-  std::exception_ptr error_;
+  SharedWork measuring_;       // of chunks
   NestedAbsmax nested_;
 };
 

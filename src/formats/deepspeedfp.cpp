@@ -42,10 +42,7 @@ struct Settings {
 
 Settings parse_settings(const Json& config) {
   const std::string where = "quantization_config";
-  for (const auto& [key, value] : config.items()) {
-    if (key != "quant_method" && std::ranges::find(kSettings, key) == std::end(kSettings))
-      fail(ErrorKind::usage, "{}: deepspeedfp has no setting '{}'", where, printable(key));
-  }
+  require_known_keys(config, "deepspeedfp", kSettings);
   const Json* bits = find_member(config, "bits");
   const auto* width = std::ranges::find_if(kWidths, [&](const Width& w) { return bits && *bits == w.encoding.bits; });
   if (width == std::end(kWidths)) {
@@ -122,16 +119,9 @@ WeightPlan in_flight(WeightPlan plan, const Module&, const Json& config) {
   return plan;
 }
 
-Origin origin(const CheckpointView& view) {
-  return quant_method(view) == kMethod ? Origin::to_quantize : Origin::other;
-}
-
 }  // namespace
 
-extern constexpr Format kDeepSpeedFp{.name = kMethod,
-                                     .origin = origin,
-                                     .check_in_flight = check_in_flight,
-                                     .in_flight = in_flight,
-                                     .settings = kSettings};
+extern constexpr Format kDeepSpeedFp{
+    .name = kMethod, .check_in_flight = check_in_flight, .in_flight = in_flight, .settings = kSettings};
 
 }  // namespace packhorse

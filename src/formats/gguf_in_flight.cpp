@@ -82,10 +82,7 @@ std::string check_in_flight(const Json& config) {
          "type, or 'iq4_xs'",
          method);
   }
-  for (const auto& [key, value] : config.items()) {
-    if (key != "quant_method")
-      fail(ErrorKind::usage, "quantization_config: {} has no setting '{}'", method, printable(key));
-  }
+  require_known_keys(config, method, {});
   const uint32_t size = info(find_type(method).type).block_size;
   return size == 32 ? "blocks of 32; other rows stay as they are"
                     : fmt::format("blocks of {}; other rows get blocks of 32", size);

@@ -45,29 +45,13 @@ BlockMaxima::BlockMaxima(WeightPlan source, int64_t block_n, int64_t block_k)
       block_k_(block_k),
       blocks_per_row_(ceil_div(source_.k, block_k)),
       rows_per_band_(std::min<int64_t>(block_n, 64)),
-      n_bands_(ceil_div(source_.n, rows_per_band_)),
-      maxima_(static_cast<size_t>(ceil_div(source_.n, block_n) * blocks_per_row_)) {}
+      maxima_(static_cast<size_t>(ceil_div(source_.n, block_n) * blocks_per_row_)),
+      measuring_(ceil_div(source_.n, rows_per_band_)) {}
 
 std::span<const float> BlockMaxima::of_row(int64_t n) const {
-  for (int64_t band; !ready_ && (band = next_band_.fetch_add(1)) < n_bands_;) {
-    try {
-      measure(band);
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      if (!error_) error_ = std::current_exception();
-    }
-    finish_band();
-  }
-  ready_.wait(false);
-  if (error_) std::rethrow_exception(error_);
+  measuring_.run([this](int64_t band) { measure(band); }, [] {});
   return std::span(maxima_).subspan(static_cast<size_t>(n / block_n_ * blocks_per_row_),
                                     static_cast<size_t>(blocks_per_row_));
-}
-
-void BlockMaxima::finish_band() const {
-  if (n_measured_.fetch_add(1) + 1 < n_bands_) return;
-  ready_ = true;
-  ready_.notify_all();
 }
 
 void BlockMaxima::measure(int64_t band) const {
@@ -90,9 +74,17 @@ void BlockMaxima::measure(int64_t band) const {
   flush();
 }
 
-void require_finite(std::span<const float> values, const std::string& name) {
-  if (!std::isfinite(largest_magnitude(values)))
-    fail_model("{}: has a value that is not finite: it cannot be quantized while loading", name);
+void require_finite(std::span<const float> values, const std::string& name, std::optional<int64_t> row) {
+  if (std::isfinite(largest_magnitude(values))) return;
+  fail_model("{}: {}has a value that is not finite: it cannot be quantized while loading", name,
+             row ? fmt::format("row {} ", *row) : "");
+}
+
+void require_known_keys(const Json& config, std::string_view method, std::span<const std::string_view> known) {
+  for (const auto& [key, value] : config.items()) {
+    if (key != "quant_method" && std::ranges::find(known, key) == known.end())
+      fail(ErrorKind::usage, "quantization_config: {} has no setting '{}'", method, printable(key));
+  }
 }
 
 bool is_expert(const Module& module) {

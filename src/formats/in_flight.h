@@ -1,15 +1,16 @@
 #pragma once
 // Float weights encoded while they load, row by row.
 
-#include <atomic>
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "base/shared_work.h"
 #include "codec/weight_plan.h"
 #include "formats/format.h"
 
@@ -30,19 +31,20 @@ class BlockMaxima {
 
  private:
   void measure(int64_t band) const;
-  void finish_band() const;
 
   WeightPlan source_;
-  int64_t block_n_, block_k_, blocks_per_row_, rows_per_band_, n_bands_;
+  int64_t block_n_, block_k_, blocks_per_row_, rows_per_band_;
   mutable std::vector<float> maxima_;  // [ceil(n / block_n), blocks_per_row]
-  mutable std::atomic<int64_t> next_band_{0}, n_measured_{0};
-  mutable std::atomic<bool> ready_{false};
-  mutable std::mutex mutex_;  // of maxima_ and error_ while bands are measured
-  mutable std::exception_ptr error_;
+  mutable std::mutex mutex_;           // of maxima_ while bands are measured
+  mutable SharedWork measuring_;       // of bands
 };
 
-/// Throws Error{model} naming the weight when a value is NaN or infinite: no code stands for it.
-void require_finite(std::span<const float> values, const std::string& name);
+/// Throws Error{model} naming the weight, and the row where that is known, when a value is NaN or infinite: no code
+/// stands for it.
+void require_finite(std::span<const float> values, const std::string& name, std::optional<int64_t> row = {});
+
+/// Throws Error{usage} for a key of the settings that is neither quant_method nor one of `known`.
+void require_known_keys(const Json& config, std::string_view method, std::span<const std::string_view> known);
 
 /// Whether a module is the matrix of one expert of many.
 bool is_expert(const Module& module);

@@ -90,7 +90,7 @@ class Rounder {
   }
 
   void round_group(std::span<const float> group, float scale, uint8_t* out) const {
-    if (scheme_.encoding.element == Element::minifloat) return round_to_e4m3(group, scale, out);
+    if (scheme_.encoding.element == Element::minifloat) return round_to_float8(scheme_.encoding, group, scale, out);
     if (scheme_.encoding.element == Element::table) return round_to_e2m1(group, scale, out);
     round_to_whole(group, scale, scheme_.low, scheme_.high, scheme_.encoding.offset, out);
   }

@@ -71,10 +71,6 @@ void check_keys(const Json& config, const std::string& method, const Spec& base)
   }
 }
 
-bool has_components(std::string_view path, std::string_view name) {
-  return fmt::format(".{}.", path).find(fmt::format(".{}.", name)) != std::string::npos;
-}
-
 bool names_module(const std::string& pattern, const Module& module) {
   const auto matches = [&](std::string_view path) {
     if (pattern.starts_with("re:")) return matches_name_or_regex(pattern, path, std::string(kWhere));

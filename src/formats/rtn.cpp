@@ -38,10 +38,7 @@ int64_t whole_number_of(const char* variable, int64_t missing) {
 
 Settings parse_settings(const Json& config) {
   const std::string where = "quantization_config";
-  for (const auto& [key, value] : config.items()) {
-    if (key != "quant_method" && std::ranges::find(kSettings, key) == std::end(kSettings))
-      fail(ErrorKind::usage, "{}: rtn has no setting '{}'", where, printable(key));
-  }
+  require_known_keys(config, "rtn", kSettings);
   if (find_member(config, "weight_bits") && find_member(config, "bits") && config["weight_bits"] != config["bits"])
     fail(ErrorKind::usage, "{}: weight_bits and bits are the same setting (got {} and {})", where,
          preview(config["weight_bits"]), preview(config["bits"]));

@@ -70,6 +70,10 @@ void require_off(const Json& object, std::string_view key, const std::string& wh
   if (value && !value->empty()) fail_model("{}.{}: not supported yet (got {})", where, key, preview(*value));
 }
 
+bool has_components(std::string_view path, std::string_view name) {
+  return !name.empty() && fmt::format(".{}.", path).find(fmt::format(".{}.", name)) != std::string::npos;
+}
+
 bool matches_name_or_regex(const std::string& pattern, std::string_view path, const std::string& where) {
   if (!pattern.starts_with("re:")) return pattern == path;
   return Regex(std::string_view(pattern).substr(3), where).matches_start_of(path);

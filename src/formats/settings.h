@@ -30,6 +30,8 @@ std::string text(const Json& object, std::string_view key, std::string_view miss
 /// Error{model} "not supported yet" when a setting that this build does not know is on.
 void require_off(const Json& object, std::string_view key, const std::string& where);
 
+/// Whether `name` is one or some neighbouring components of a dotted path.
+bool has_components(std::string_view path, std::string_view name);
 /// By name, or by an expression after "re:" that matches the beginning.
 bool matches_name_or_regex(const std::string& pattern, std::string_view path, const std::string& where);
 /// Shell pattern with * ? and [abc], over the whole of `path` (Python's fnmatch).

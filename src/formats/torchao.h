@@ -4,12 +4,13 @@
 #include <string>
 
 #include "base/error.h"
+#include "formats/act_schemes.h"
 #include "formats/source.h"
 
 namespace packhorse {
 
 // Activations, whatever says that they are quantized.
-inline constexpr ActScheme kTorchAoFp8{.code = ActScheme::Code::fp8, .divisor = 448};
+inline constexpr ActScheme kTorchAoFp8 = fp8_dynamic();
 inline constexpr ActScheme kTorchAoInt8{.code = ActScheme::Code::int8, .divisor = 127.5f, .smallest = 0x1p-23f};
 inline constexpr ActScheme kTorchAoInt8Asymmetric{
     .code = ActScheme::Code::int8, .symmetric = false, .divisor = 255, .smallest = 0x1p-23f};

@@ -77,7 +77,7 @@ ActScheme mx_of(const FlatTensor& flat, const Json& kwargs) {
   ActScheme act{.code = is_fp4 ? ActScheme::Code::e2m1 : ActScheme::Code::fp8,
                 .group = static_cast<uint16_t>(whole_number(kwargs, "block_size", 1, kMaxGroup, 32, where)),
                 .shift = static_cast<int8_t>(is_fp4 ? 2 : 8),
-                .divisor = is_fp4 ? 6.0f : 448.0f};
+                .divisor = is_fp4 ? kE2M1Max : kE4M3Max};
   if (mode.empty() || mode == "FLOOR" || mode == "floor")
     act.scale = ActScheme::Scale::power_floor;
   else if (mode == "EVEN" || mode == "even")

@@ -64,11 +64,6 @@ Regex whole_name(const std::string& key) {
   return {fmt::format("(?:{})\\z", expression), fmt::format("{}: '{}'", kWhere, printable(key)), {.shown = expression}};
 }
 
-/// Equal, or some of its parts between dots.
-bool is_within(const std::string& name, const std::string& module) {
-  return !name.empty() && fmt::format(".{}.", module).find(fmt::format(".{}.", name)) != std::string::npos;
-}
-
 std::vector<std::string> left_out(const Json& config) {
   std::vector<std::string> names;
   const Json* list = find_member(config, "modules_to_not_convert");
@@ -147,7 +142,7 @@ std::string check_torchao_in_flight(const Json& config) {
 
 std::optional<TorchAoRecipe> torchao_recipe(const Json& config, const std::string& module) {
   for (const std::string& name : left_out(config)) {
-    if (is_within(name, module)) return std::nullopt;
+    if (has_components(module, name)) return std::nullopt;
   }
   const Json& object = root(config);
   if (!is_by_name(object)) return torchao_recipe_of(object, kWhere);

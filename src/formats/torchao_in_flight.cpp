@@ -94,8 +94,7 @@ Encoder::Encoder(const WeightPlan& source, const TorchAoRecipe& recipe)
 }
 
 void Encoder::encode_row(std::span<const float> values, int64_t n, RowBlock& rows, int64_t r) const {
-  if (!std::isfinite(largest_magnitude(values)))
-    fail_model("{}: row {} has a value that is not finite: it cannot be quantized while loading", name_, n);
+  require_finite(values, name_, n);
   const std::span<const float> measured = maxima_ ? maxima_->of_row(n) : std::span<const float>();
   for (int64_t g = 0; g < rows.n_groups; ++g) {
     const std::span group = values.subspan(static_cast<size_t>(g * rows.group_k), static_cast<size_t>(rows.group_k));
@@ -162,9 +161,8 @@ void Encoder::encode_affine(std::span<const float> group, float largest, const G
 }
 
 void Encoder::encode_float8(std::span<const float> group, float largest, const GroupOut& out) const {
-  const bool is_e5m2 = encoding_.mantissa == kE5M2.mantissa;
-  *out.scale = t(largest / (is_e5m2 ? 57344.0f : 448.0f));
-  is_e5m2 ? round_to_e5m2(group, *out.scale, out.codes) : round_to_e4m3(group, *out.scale, out.codes);
+  *out.scale = t(largest / largest_float8(encoding_));
+  round_to_float8(encoding_, group, *out.scale, out.codes);
 }
 
 void Encoder::encode_int4_rows(std::span<const float> group, const GroupOut& out) const {

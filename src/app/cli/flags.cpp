@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "app/cli/nearest.h"
+#include "app/cli/text_table.h"
 
 namespace packhorse::cli {
 namespace {
@@ -34,17 +35,7 @@ std::vector<std::string> known_words(const CLI::App& command) {
 
 }  // namespace
 
-std::string wrap_help(std::string_view text) {
-  constexpr size_t kWidth = 76;
-  std::string wrapped;
-  while (text.size() > kWidth) {
-    size_t cut = text.rfind(' ', kWidth);
-    if (cut == text.npos) cut = std::min(text.find(' '), text.size());
-    wrapped.append(text.substr(0, cut)).push_back('\n');
-    text.remove_prefix(std::min(cut + 1, text.size()));
-  }
-  return wrapped.append(text);
-}
+std::string wrap_help(std::string_view text) { return wrapped(text, 0, 76); }
 
 void add_engine_flags(CLI::App& command, EngineOptions& options) {
   app::visit_flags(options, [&](const Flag& flag, auto& member) {

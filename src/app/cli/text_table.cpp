@@ -6,10 +6,9 @@
 
 namespace packhorse::cli {
 
-std::string wrapped(const std::string& text, size_t indent) {
-  constexpr size_t kWidth = 100;
+std::string wrapped(std::string_view text, size_t indent, size_t width) {
   std::string out;
-  for (size_t begin = 0, room = kWidth; begin < text.size(); room = kWidth - indent) {
+  for (size_t begin = 0, room = width; begin < text.size(); room = width - indent) {
     size_t end = text.size();
     if (end - begin > room) {
       const size_t space = text.rfind(' ', begin + room);

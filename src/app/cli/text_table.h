@@ -2,12 +2,13 @@
 // Columns of text, each as wide as its longest entry.
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace packhorse::cli {
 
-/// `text` in lines of at most 100 columns, broken at spaces; those after the first are indented.
-std::string wrapped(const std::string& text, size_t indent);
+/// `text` in lines of at most `width` columns, broken at spaces; those after the first are indented.
+std::string wrapped(std::string_view text, size_t indent, size_t width = 100);
 
 class TextTable {
  public:
