@@ -6,9 +6,9 @@
 /// Ownership: arguments and results are values. No function keeps a reference to an argument, and what a function
 /// returns by reference belongs to its `Engine` and lives as long.
 ///
-/// Threads: calls on one `Engine` must not overlap, `const` ones included; to stop an answer, call `abort` between two
-/// steps. Different engines are independent of each other. The threads that an engine computes with are its own and
-/// never call back. Free functions and plain structs may be used from any thread.
+/// Threads: calls on one `Engine` must not overlap, but for `const` ones, which may run at any time; to stop an answer,
+/// call `abort` between two steps. `AsyncEngine` takes calls from all threads at once. Different engines are
+/// independent of each other. Free functions and plain structs may be used from any thread.
 ///
 /// Errors: functions throw `packhorse::Error` of the kinds that they name; std::bad_alloc and Error{internal} are
 /// possible everywhere, unless the declaration says noexcept. A call that throws leaves the engine usable. The library
@@ -28,6 +28,8 @@
 #pragma GCC visibility push(default)  // the library hides all other names
 
 namespace packhorse {
+
+class AsyncEngine;
 
 /// What went wrong, as coarse as an exit status, an HTTP status or a Python exception can tell apart.
 enum class ErrorKind : uint8_t {
@@ -89,6 +91,7 @@ struct EngineOptions {
   int64_t tensor_parallel_size = 1;
   int64_t num_kv_blocks_override = 0;  // KV blocks instead of what memory allows (tests)
   double gpu_memory_utilization = 0.92;
+  std::string scheduling_policy = "fcfs";  // or priority: Prompt::priority decides, then age
   uint64_t seed = 0;
   int threads = 0;                   // 0 = one per available core
   bool calculate_kv_scales = false;  // scales of an FP8 cache are measured at load where the checkpoint has none
@@ -102,6 +105,18 @@ struct EngineOptions {
 /// What the outputs of `Engine::step` hold: all so far, what came since the last output, or one output at the end. Text
 /// that may still turn into a stop string, or is half a character, is held back until that is decided.
 enum class OutputKind : uint8_t { cumulative, delta, final_only };
+
+/// What an output has to match: vLLM's StructuredOutputsParams. One of the first six is set.
+struct StructuredOutputs {
+  std::optional<std::string> json;  // JSON schema, as JSON text
+  std::optional<std::string> regex;
+  std::vector<std::string> choice;            // one of these texts
+  std::optional<std::string> grammar;         // EBNF, from rule "root" on
+  bool json_object = false;                   // any JSON object
+  std::optional<std::string> structural_tag;  // xgrammar's, as JSON text
+  bool disable_any_whitespace = false;        // of json and json_object
+  bool disable_additional_properties = false;
+};
 
 /// How one request is sampled: vLLM's SamplingParams. `Engine::add` applies `validate_and_normalize` to its own copy.
 struct SamplingParams {
@@ -129,10 +144,19 @@ struct SamplingParams {
   std::map<int64_t, double> logit_bias;                   // token id -> what is added to its logit
   std::optional<std::vector<int64_t>> allowed_token_ids;  // the only ids that may be chosen
   std::vector<std::string> bad_words;  // the token that would complete one, alone or after a space, is not chosen
+  std::optional<StructuredOutputs> structured_outputs;
 
   /// Checks ranges and applies vLLM's rules (temperature below 1e-5 is greedy and resets top_p, top_k and min_p, 0 < t
   /// < 0.01 is raised to 0.01, a bias is clamped to [-100, 100]). Throws Error{request} naming parameter and value.
   void validate_and_normalize();
+};
+
+/// How the hidden states of a prompt become one vector: an embedding.
+struct PoolingParams {
+  enum class Pooling : uint8_t { last, mean };
+  Pooling pooling = Pooling::last;
+  bool normalize = true;              // to Euclidean length 1
+  std::optional<int64_t> dimensions;  // only the first ones, normalized after the cut
 };
 
 /// One entry of the log-probabilities of a position.
@@ -160,17 +184,19 @@ struct CompletionOutput {
 /// When things happened to a request, in seconds on a monotonic clock that starts with the engine; 0 = not yet.
 struct RequestMetrics {
   double arrival = 0, first_scheduled = 0, first_token = 0, last_token = 0;
+  int64_t n_preemptions = 0;
 };
 
 /// What a step returns of one request: a snapshot that shares nothing with the engine.
 struct RequestOutput {
-  uint64_t request_id = 0;  // as Engine::add returned it
-  std::optional<std::string> prompt;
+  uint64_t request_id = 0;            // as Engine::add returned it
+  std::optional<std::string> prompt;  // for OutputKind::delta prompt and ids are in the first output alone
   std::vector<int32_t> prompt_token_ids;
   std::optional<std::vector<std::optional<TokenLogprobs>>> prompt_logprobs;  // [0] is empty
-  std::vector<CompletionOutput> outputs;  // in order of index; for OutputKind::delta those with news
-  bool finished = false;                  // all of them are; the engine has forgotten the request
-  int64_t num_cached_tokens = 0;          // prompt tokens whose KV came from the prefix cache
+  std::optional<std::vector<float>> embedding;  // [hidden_size] or fewer, of a request with PoolingParams
+  std::vector<CompletionOutput> outputs;        // in order of index; for OutputKind::delta those with news
+  bool finished = false;                        // all of them are; the engine has forgotten the request
+  int64_t num_cached_tokens = 0;                // prompt tokens whose KV came from the prefix cache
   RequestMetrics metrics;
 };
 
@@ -179,6 +205,7 @@ struct Prompt {
   std::optional<std::string> text{};
   std::optional<std::vector<int64_t>> token_ids{};
   std::string cache_salt{};  // prefix-cache entries are shared only among equal salts
+  int64_t priority = 0;      // lower goes first, under scheduling_policy "priority"; else 0
   bool add_special_tokens = true;
 };
 
@@ -190,6 +217,18 @@ struct ChatPrompt {
   std::string chat_template{};         // Jinja text, instead of the engine's template
   bool add_generation_prompt = true;
   bool continue_final_message = false;  // the answer goes on where the last message ends
+};
+
+/// Counts since the engine's start, and what is in flight now.
+struct EngineStats {
+  int64_t n_running = 0, n_waiting = 0;     // outputs (a request has n of them)
+  int64_t n_blocks = 0, n_free_blocks = 0;  // of the KV cache; free ones may hold cached prefixes
+  int64_t n_preemptions = 0;
+  int64_t n_prompt_tokens = 0;  // of requests that have begun
+  int64_t n_cached_tokens = 0;  // of these, from the prefix cache
+  int64_t n_generated_tokens = 0;
+  int64_t n_computed_tokens = 0;  // by the model, recomputation included
+  int64_t n_steps = 0;
 };
 
 /// Result of Engine::score_text: perplexity and, against a second model or dtype, KL(reference || this) per scored
@@ -238,6 +277,8 @@ class Engine {
   /// Queues a request and returns its id (1, 2, ...). Throws Error{request} for parameters out of range and for a
   /// prompt that is empty, too long or holds no valid token ids; then nothing is queued.
   uint64_t add(const Prompt& prompt, const SamplingParams& params);
+  /// Queues a prompt for its embedding; its one output has no `outputs`. Throws as the other one does.
+  uint64_t add(const Prompt& prompt, const PoolingParams& params);
   /// Runs one scheduling step, at most max_num_batched_tokens tokens of all requests together, and returns the requests
   /// that advanced, in order of id; nothing when there is nothing to do. A request that fails alone ends with
   /// finish_reason "error" while the others go on. If the step as a whole throws (Error{resource}, mostly), its
@@ -248,6 +289,7 @@ class Engine {
   /// Whether `step` has anything left to do or to return.
   bool has_unfinished() const;
   size_t num_unfinished() const;
+  EngineStats stats() const;  // not while `step` runs
 
   /// Token ids of a text; `add_special_tokens` adds what the tokenizer puts around one (often BOS). Invalid UTF-8 is
   /// replaced by U+FFFD. Throws Error{request} when the engine has no tokenizer (skip_tokenizer_init).
@@ -292,6 +334,47 @@ class Engine {
 
   /// Forgets all cached prefixes; requests that run are not touched.
   void reset_prefix_cache();
+
+  struct Impl;
+
+ private:
+  friend class AsyncEngine;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// An engine that steps on a thread of its own, for many callers at once: a server, or the threads of a program. All
+/// functions may be called from any thread, also from `OnOutput`, and return without waiting for a step.
+class AsyncEngine {
+ public:
+  /// Gets what `Engine::step` returns of its request, in order, the last time with `finished`. Called on the engine's
+  /// thread, which does nothing else meanwhile: be quick. What it throws aborts the request, and it is not called
+  /// again.
+  using OnOutput = std::function<void(RequestOutput&&)>;
+
+  /// Opens the model as Engine does, and starts the thread.
+  explicit AsyncEngine(const EngineOptions& options);
+  /// Ends what is unfinished; each request gets its last output, with finish_reason "abort".
+  ~AsyncEngine();
+  AsyncEngine(const AsyncEngine&) = delete;
+  AsyncEngine& operator=(const AsyncEngine&) = delete;
+
+  /// Checks and tokenizes the prompt on the calling thread, queues it and returns its id. Throws as Engine::add does;
+  /// then `on_output` is never called.
+  uint64_t add(const Prompt& prompt, const SamplingParams& params, OnOutput on_output);
+  uint64_t add(const Prompt& prompt, const PoolingParams& params, OnOutput on_output);
+  /// As Engine::abort: takes effect before the next step.
+  void abort(uint64_t request_id);
+  /// Aborts all that has been added so far.
+  void abort_all();
+  /// As of the end of the last step.
+  EngineStats stats() const;
+  /// Why the engine stopped for good, if it did: every request ends with "error" from then on.
+  std::optional<std::string> failure() const;
+  void reset_prefix_cache();
+  /// Called on the engine's thread after each step; replaces the one before.
+  void on_step(std::function<void(const EngineStats&)> callback);
+  /// For its const functions about texts, chats and the model; `has_unfinished` and the like are not for use here.
+  const Engine& engine() const;
 
   struct Impl;
 

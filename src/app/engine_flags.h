@@ -81,6 +81,8 @@ void visit_flags(Options& o, Visitor&& visit) {
   visit(flag("max-num-seqs", "N", "requests that run at the same time").within(1, 65536), o.max_num_seqs);
   visit(flag("max-num-batched-tokens", "TOKENS", "tokens of one engine step").within(1, kMaxTokens),
         o.max_num_batched_tokens);
+  visit(flag("scheduling-policy", "POLICY", "fcfs (oldest first) or priority (that of the request, then age)"),
+        o.scheduling_policy);
   visit(flag("max-logprobs", "N", "log-probabilities that a request may ask for; -1 is all").within(-1, kMaxInt),
         o.max_logprobs);
   visit(flag("tensor-parallel-size", "N", "devices to split the model over, also -tp").within(1, 1024),

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "engine/sampler/random.h"
 
 namespace packhorse {
 namespace {
@@ -84,12 +83,46 @@ void add_sequences(Request& request, const std::vector<int32_t>& tokens, const T
   }
 }
 
+/// What may end an output that has to match a grammar; text that the caller wants to stop at is part of the grammar.
+std::vector<int32_t> grammar_stop_tokens(const Request& request, const Tokenizer& tokenizer,
+                                         const RequestLimits& limits) {
+  std::vector<int32_t> tokens = limits.eos_token_ids;
+  for (const int32_t id : request.stop_tokens) {
+    if (tokenizer.is_special(id) && std::ranges::find(tokens, id) == tokens.end()) tokens.push_back(id);
+  }
+  return tokens;
+}
+
+void add_matchers(Request& request, const Tokenizer* tokenizer, const RequestLimits& limits) {
+  if (!tokenizer || !limits.grammars) {
+    fail(ErrorKind::request, "structured_outputs: they need a tokenizer, and skip_tokenizer_init is set");
+  }
+  const auto grammar = limits.grammars->compile(*request.params.structured_outputs);
+  const std::vector<int32_t> stop_tokens = grammar_stop_tokens(request, *tokenizer, limits);
+  for (const auto& sequence : request.sequences) {
+    sequence->matcher = std::make_unique<OutputMatcher>(grammar, stop_tokens);
+  }
+}
+
+std::vector<int32_t> take_prompt(Request& request, const Prompt& prompt, const Tokenizer* tokenizer,
+                                 const RequestLimits& limits) {
+  if (prompt.priority != 0 && !limits.by_priority) {
+    fail(ErrorKind::request, "priority: only 0 is possible unless scheduling_policy is \"priority\" (got {})",
+         prompt.priority);
+  }
+  std::vector<int32_t> tokens = prompt_tokens(prompt, tokenizer, limits);
+  request.prompt = prompt.text;
+  request.cache_salt = prompt.cache_salt;
+  request.priority = prompt.priority;
+  request.n_prompt = static_cast<int64_t>(tokens.size());
+  return tokens;
+}
+
 }  // namespace
 
-std::unique_ptr<Request> make_request(uint64_t id, const Prompt& prompt, const SamplingParams& params,
-                                      const Tokenizer* tokenizer, const RequestLimits& limits) {
+std::unique_ptr<Request> make_request(const Prompt& prompt, const SamplingParams& params, const Tokenizer* tokenizer,
+                                      const RequestLimits& limits) {
   auto request = std::make_unique<Request>();
-  request->id = id;
   request->params = params;
   request->params.validate_and_normalize();
   if (!params.stop.empty() && !tokenizer) {
@@ -99,14 +132,30 @@ std::unique_ptr<Request> make_request(uint64_t id, const Prompt& prompt, const S
   check_logprobs("prompt_logprobs", params.prompt_logprobs, limits);
   request->stop_tokens = all_stop_tokens(params, limits);
   request->rules = make_token_rules(request->params, tokenizer, limits.vocab_size);
-  const std::vector<int32_t> tokens = prompt_tokens(prompt, tokenizer, limits);
-  request->prompt = prompt.text;
-  request->cache_salt = prompt.cache_salt;
-  request->n_prompt = static_cast<int64_t>(tokens.size());
+  const std::vector<int32_t> tokens = take_prompt(*request, prompt, tokenizer, limits);
   request->max_tokens = output_room(request->n_prompt, params, limits);
-  request->seed = request->params.seed ? static_cast<uint64_t>(*request->params.seed) : derived_seed(limits.seed, id);
   if (params.prompt_logprobs) request->prompt_logprobs.emplace_back();
   if (!params.stop.empty()) request->stop_strings = std::make_unique<StopStrings>(params.stop);
+  add_sequences(*request, tokens, tokenizer);
+  if (params.structured_outputs) add_matchers(*request, tokenizer, limits);
+  return request;
+}
+
+std::unique_ptr<Request> make_request(const Prompt& prompt, const PoolingParams& params, const Tokenizer* tokenizer,
+                                      const RequestLimits& limits) {
+  if (limits.hidden_size == 0) fail(ErrorKind::request, "embeddings: this model gives no hidden states");
+  if (params.dimensions && (*params.dimensions < 1 || *params.dimensions > limits.hidden_size)) {
+    fail(ErrorKind::request, "dimensions must be in [1, {}], got {}", limits.hidden_size, *params.dimensions);
+  }
+  auto request = std::make_unique<Request>();
+  request->pooling = params;
+  request->params.detokenize = false;
+  const std::vector<int32_t> tokens = take_prompt(*request, prompt, tokenizer, limits);
+  const int64_t most = std::min(limits.max_model_len, limits.max_pool_tokens);
+  if (request->n_prompt > most) {
+    fail(ErrorKind::request, "prompt: {} tokens are more than the maximum model length (got {}, limit {})",
+         request->n_prompt, request->n_prompt, most);
+  }
   add_sequences(*request, tokens, tokenizer);
   return request;
 }

@@ -1,20 +1,23 @@
 #include "engine/core.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <exception>
 
 #include "base/error.h"
+#include "engine/sampler/random.h"
 
 namespace packhorse {
 namespace {
 
-RequestLimits request_limits(const EngineLimits& limits, int64_t vocab_size, int64_t n_blocks) {
-  return {.vocab_size = vocab_size,
+RequestLimits request_limits(const EngineLimits& limits, const Model& model, int64_t n_blocks) {
+  return {.vocab_size = model.vocab_size(),
           .max_model_len = limits.max_model_len,
           .max_pool_tokens = n_blocks * kKvBlockTokens,
           .max_logprobs = limits.max_logprobs,
-          .seed = limits.seed,
+          .hidden_size = model.hidden_size(),
+          .by_priority = limits.by_priority,
           .eos_token_ids = limits.eos_token_ids};
 }
 
@@ -23,7 +26,15 @@ SchedulerLimits scheduler_limits(const EngineLimits& limits, int64_t n_blocks) {
           .max_num_batched_tokens = limits.max_num_batched_tokens,
           .max_prompt_rows = limits.max_prompt_rows,
           .n_blocks = n_blocks,
-          .enable_prefix_caching = limits.enable_prefix_caching};
+          .enable_prefix_caching = limits.enable_prefix_caching,
+          .time_chunks = limits.time_chunks};
+}
+
+/// Last tokens of a span, not yet computed, whose hidden states go into the request's embedding.
+int64_t n_pooled(const ScheduledSpan& span) {
+  const Sequence& sequence = *span.sequence;
+  if (is_mean(*sequence.request->pooling)) return span.n_tokens;
+  return sequence.n_computed + span.n_tokens == sequence.n_tokens() ? 1 : 0;
 }
 
 }  // namespace
@@ -35,7 +46,7 @@ EngineCore::EngineCore(const Model& model, KvPool& kv, ThreadPool& pool, const T
       pool_(pool),
       tokenizer_(tokenizer),
       limits_(limits),
-      request_limits_(request_limits(limits, model.vocab_size(), kv.n_blocks())),
+      request_limits_(request_limits(limits, model, kv.n_blocks())),
       sampler_(pool),
       scheduler_(scheduler_limits(limits, kv.n_blocks())) {
   const auto require_positive = [](std::string_view name, int64_t value) {
@@ -48,17 +59,24 @@ EngineCore::EngineCore(const Model& model, KvPool& kv, ThreadPool& pool, const T
   for (const int32_t id : limits.eos_token_ids) {
     if (id < 0 || id >= model.vocab_size()) fail_model("eos_token_id: got {}, limit {}", id, model.vocab_size() - 1);
   }
+  if (tokenizer) {
+    grammars_ = std::make_unique<const GrammarCompiler>(*tokenizer, model.vocab_size(), limits.eos_token_ids);
+    request_limits_.grammars = grammars_.get();
+  }
 }
 
-uint64_t EngineCore::add(const Prompt& prompt, const SamplingParams& params) {
-  const uint64_t id = last_id_ + 1;
-  std::unique_ptr<Request> request = make_request(id, prompt, params, tokenizer_, request_limits_);
+std::unique_ptr<Request> EngineCore::with_id(std::unique_ptr<Request> request) {
+  request->id = ++last_id_;
+  const std::optional<int64_t> seed = request->params.seed;
+  request->seed = seed ? static_cast<uint64_t>(*seed) : derived_seed(limits_.seed, request->id);
   request->metrics.arrival = now();
-  stats_.n_prompt_tokens += request->n_prompt;
+  return request;
+}
+
+void EngineCore::add(std::unique_ptr<Request> request) {
   Sequence& first = *request->sequences[0];  // the others follow once it has filled the prefix cache
-  requests_.emplace(id, std::move(request));
+  requests_.emplace(request->id, std::move(request));
   scheduler_.add(first);
-  return last_id_ = id;
 }
 
 std::vector<RequestOutput> EngineCore::step() {
@@ -76,6 +94,7 @@ void EngineCore::run(const std::vector<ScheduledSpan>& spans) {
   if (limits_.poison_blocks) poison(scheduler_.fresh_blocks());
   std::vector<RowResult> results;
   Plan plan;
+  const double begin = now();
   try {
     plan = make_plan(spans);
     results = compute(plan);
@@ -83,9 +102,16 @@ void EngineCore::run(const std::vector<ScheduledSpan>& spans) {
     for (const ScheduledSpan& span : spans) fail_request(*span.sequence->request, e.what());
     throw;
   }
+  ++stats_.n_steps;
+  pool_hidden(spans);
   for (const ScheduledSpan& span : spans) {
     stats_.n_computed_tokens += span.n_tokens;
     scheduler_.advance(span);
+  }
+  scheduler_.observe(spans, now() - begin);
+  for (const ScheduledSpan& span : spans) {
+    Sequence& sequence = *span.sequence;
+    if (sequence.request->pooling && sequence.n_computed == sequence.n_tokens()) finish_embedding(sequence);
   }
   for (size_t i = 0; i < plan.rows.size(); ++i) {
     Request& request = *plan.rows[i].sequence->request;
@@ -107,6 +133,7 @@ EngineCore::Plan EngineCore::make_plan(const std::vector<ScheduledSpan>& spans) 
     if (!request.n_cached_tokens) {
       request.n_cached_tokens = sequence->n_computed;
       request.metrics.first_scheduled = now();
+      stats_.n_prompt_tokens += request.n_prompt;
       stats_.n_cached_tokens += sequence->n_computed;
     }
     Batch& batch = plan.batch;
@@ -121,14 +148,20 @@ EngineCore::Plan EngineCore::make_plan(const std::vector<ScheduledSpan>& spans) 
     const PromptRows scored = prompt_rows(*sequence, n_tokens);
     for (int64_t position = scored.begin; position < scored.end; ++position) add_row(position, position + 1);
     const int64_t end = sequence->n_computed + n_tokens;
-    if (end == sequence->n_tokens()) add_row(end - 1, -1);
+    if (request.pooling) {
+      for (int64_t i = n_tokens - n_pooled(span); i < n_tokens; ++i)
+        batch.hidden_rows.push_back(static_cast<int32_t>(first + i));
+    } else if (end == sequence->n_tokens()) {
+      add_row(end - 1, -1);
+    }
   }
   return plan;
 }
 
 std::vector<RowResult> EngineCore::compute(const Plan& plan) {
   workspace_.reset();
-  ForwardCtx context{.pool = pool_, .workspace = workspace_, .kv = kv_};
+  hidden_.resize(plan.batch.hidden_rows.size() * static_cast<size_t>(model_.hidden_size()));
+  ForwardCtx context{.pool = pool_, .workspace = workspace_, .kv = kv_, .hidden = hidden_.data()};
   const Logits logits = model_.forward(plan.batch, context);
   std::vector<RowJob> jobs;
   jobs.reserve(plan.rows.size());
@@ -148,6 +181,7 @@ RowJob EngineCore::make_job(const Row& row, std::span<const float> logits) const
   job.output_tokens = sequence.output_tokens();
   job.stop_tokens = request.stop_tokens;
   job.rules = request.rules.get();
+  job.matcher = sequence.matcher.get();
   job.seed = request.seed;
   job.output_index = sequence.index;
   job.n_logprobs = row.prompt_position < 0 ? request.params.logprobs : request.params.prompt_logprobs;
@@ -168,8 +202,32 @@ void EngineCore::apply(const Row& row, const RowResult& result) {
   }
 }
 
+void EngineCore::pool_hidden(const std::vector<ScheduledSpan>& spans) {
+  const auto hidden_size = static_cast<size_t>(model_.hidden_size());
+  size_t row = 0;
+  for (const ScheduledSpan& span : spans) {
+    Request& request = *span.sequence->request;
+    if (!request.pooling) continue;
+    if (span.sequence->n_computed == 0) request.hidden_sum.reset();
+    for (int64_t i = 0; i < n_pooled(span); ++i, ++row)
+      request.hidden_sum.add(std::span(hidden_).subspan(row * hidden_size, hidden_size));
+  }
+}
+
+void EngineCore::finish_embedding(Sequence& sequence) {
+  Request& request = *sequence.request;
+  request.embedding = request.hidden_sum.embedding(*request.pooling, request.n_prompt);
+  request.metrics.first_token = request.metrics.last_token = now();
+  const bool is_finite = std::ranges::all_of(*request.embedding, [](float x) { return std::isfinite(x); });
+  if (!is_finite) return fail_request(request, "the model's hidden states are not finite");
+  end(sequence, "stop");
+}
+
 void EngineCore::accept_token(Sequence& sequence, const RowResult& result) {
   Request& request = *sequence.request;
+  if (sequence.matcher && !sequence.matcher->accept(result.token)) {
+    fail(ErrorKind::internal, "structured_outputs: the grammar does not allow token {}", result.token);
+  }
   sequence.tokens.push_back(result.token);
   ++stats_.n_generated_tokens;
   request.metrics.last_token = now();
@@ -193,12 +251,13 @@ void EngineCore::update_end(Sequence& sequence, int32_t token) {
   std::string_view reason = n_output >= request.max_tokens ? "length" : "";
 
   // Before min_tokens such tokens are masked.
-  const bool is_eos = !params.ignore_eos && std::find(eos.begin(), eos.end(), token) != eos.end();
+  const bool is_complete = sequence.matcher && sequence.matcher->ended();
+  const bool is_eos = (!params.ignore_eos || is_complete) && std::find(eos.begin(), eos.end(), token) != eos.end();
   const auto& ids = params.stop_token_ids;
   const bool ends = is_eos || std::find(ids.begin(), ids.end(), token) != ids.end();
   // The main end-of-sequence token is what one expects; any other is told.
   if (ends && !(is_eos && token == eos[0])) sequence.stop_token_id = token;
-  if (ends) reason = "stop";
+  if (ends || is_complete) reason = "stop";
   if (sequence.text && (!ends || params.include_stop_str_in_output)) {
     const auto stop = sequence.text->add(token, n_output > params.min_tokens);
     if (stop) {

@@ -1,6 +1,7 @@
 #pragma once
 // The engine's loop: requests in, forward passes, tokens and texts out.
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -26,6 +27,8 @@ struct EngineLimits {
   int64_t max_prompt_rows = 64;  // rows of logits per step for prompt_logprobs
   int64_t max_logprobs = 20;     // -1 = whole vocabulary
   uint64_t seed = 0;
+  bool by_priority = false;
+  bool time_chunks = true;  // else steps take all prompt tokens that fit
   bool enable_prefix_caching = true;
   std::vector<int32_t> eos_token_ids = {};  // the main one first
 #ifdef NDEBUG
@@ -36,22 +39,25 @@ struct EngineLimits {
   std::function<void(std::string_view)> log = {};  // one line per request that fails; may be empty
 };
 
-/// Counts since the start, and what is in flight now.
-struct EngineStats {
-  int64_t n_running = 0, n_waiting = 0;
-  int64_t n_blocks = 0, n_free_blocks = 0;
-  int64_t n_preemptions = 0;
-  int64_t n_prompt_tokens = 0, n_cached_tokens = 0, n_generated_tokens = 0;
-  int64_t n_computed_tokens = 0;  // by the model, recomputation included
-};
-
 /// Single-threaded: calls must not overlap. All parameters of the constructor must outlive the object.
 class EngineCore {
  public:
   EngineCore(const Model& model, KvPool& kv, ThreadPool& pool, const Tokenizer* tokenizer, const EngineLimits& limits);
 
-  /// Queues a request; ids are 1, 2, ... Throws Error{request}.
-  uint64_t add(const Prompt& prompt, const SamplingParams& params);
+  /// A request with an id of its own (1, 2, ...), not yet queued. Throws Error{request}. The one function that may run
+  /// while another does, in any thread.
+  template <class Params>  // SamplingParams or PoolingParams
+  std::unique_ptr<Request> make(const Prompt& prompt, const Params& params) {
+    return with_id(make_request(prompt, params, tokenizer_, request_limits_));
+  }
+  void add(std::unique_ptr<Request> request);
+  template <class Params>
+  uint64_t add(const Prompt& prompt, const Params& params) {
+    std::unique_ptr<Request> request = make(prompt, params);
+    const uint64_t id = request->id;
+    add(std::move(request));
+    return id;
+  }
   /// One scheduling step; the requests that advanced, in order of id. When the forward pass throws, its requests end
   /// with finish_reason "error" in the next step's outputs, and the exception passes.
   std::vector<RequestOutput> step();
@@ -65,6 +71,7 @@ class EngineCore {
   EngineStats stats() const;
 
  private:
+  std::unique_ptr<Request> with_id(std::unique_ptr<Request> request);
   /// What becomes of one row of logits: the next token of a sequence, or the score of a prompt token.
   struct Row {
     Sequence* sequence;
@@ -72,13 +79,15 @@ class EngineCore {
   };
   struct Plan {
     Batch batch;
-    std::vector<Row> rows;
+    std::vector<Row> rows;  // of batch.logit_rows
   };
   Plan make_plan(const std::vector<ScheduledSpan>& spans);
   void run(const std::vector<ScheduledSpan>& spans);
   std::vector<RowResult> compute(const Plan& plan);
   RowJob make_job(const Row& row, std::span<const float> logits) const;
   void apply(const Row& row, const RowResult& result);
+  void pool_hidden(const std::vector<ScheduledSpan>& spans);
+  void finish_embedding(Sequence& sequence);
   void accept_token(Sequence& sequence, const RowResult& result);
   void update_end(Sequence& sequence, int32_t token);
   void start_other_outputs(Request& request);
@@ -95,13 +104,15 @@ class EngineCore {
   ThreadPool& pool_;
   const Tokenizer* tokenizer_;
   EngineLimits limits_;
+  std::unique_ptr<const GrammarCompiler> grammars_;  // null without a tokenizer
   RequestLimits request_limits_;
   Workspace workspace_;
+  std::vector<float> hidden_;  // [batch.hidden_rows, hidden_size] of the last step
   Sampler sampler_;
   Scheduler scheduler_;
   std::map<uint64_t, std::unique_ptr<Request>> requests_;  // unfinished, or with outputs not yet returned
   std::map<uint64_t, Request*> advanced_;                  // since the last outputs
-  uint64_t last_id_ = 0;
+  std::atomic<uint64_t> last_id_{0};
   EngineStats stats_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };

@@ -32,8 +32,11 @@ RequestOutput make_output(Request& request) {
   const auto prompt_tokens = request.sequences[0]->prompt_tokens();
   RequestOutput output;
   output.request_id = request.id;
-  output.prompt = request.prompt;
-  output.prompt_token_ids.assign(prompt_tokens.begin(), prompt_tokens.end());
+  if (!(delta && request.prompt_reported)) {
+    output.prompt = request.prompt;
+    output.prompt_token_ids.assign(prompt_tokens.begin(), prompt_tokens.end());
+    request.prompt_reported = true;
+  }
   output.finished = request.finished();
   output.num_cached_tokens = request.n_cached_tokens.value_or(0);
   output.metrics = request.metrics;
@@ -41,6 +44,8 @@ RequestOutput make_output(Request& request) {
     output.prompt_logprobs = request.prompt_logprobs;
     request.prompt_logprobs_reported = true;
   }
+  output.embedding = request.embedding;
+  if (request.embedding) return output;
   for (const auto& sequence : request.sequences) {
     const bool has_news =
         sequence->n_output() > sequence->n_reported || (sequence->finished() && !sequence->end_reported);

@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "engine/output_text.h"
+#include "engine/pooling.h"
 #include "engine/sampler/token_rules.h"
+#include "engine/structured/output_matcher.h"
 #include "packhorse/packhorse.h"
 
 namespace packhorse {
@@ -29,7 +31,8 @@ struct Sequence {
   int64_t n_known_blocks = 0;   // leading blocks that the prefix cache knows
 
   // Output so far.
-  std::optional<OutputText> text;  // nothing without detokenization
+  std::optional<OutputText> text;          // nothing without detokenization
+  std::unique_ptr<OutputMatcher> matcher;  // null without structured output
   std::vector<TokenLogprobs> logprobs;
   double cumulative_logprob = 0;
   std::string finish_reason;
@@ -41,15 +44,19 @@ struct Sequence {
   bool finished() const { return !finish_reason.empty(); }
   int64_t n_tokens() const { return static_cast<int64_t>(tokens.size()); }
   int64_t n_output() const;
+  /// Whether only its latest output token is not computed.
+  bool is_decoding() const { return n_output() > 0 && n_computed + 1 == n_tokens(); }
   std::span<const int32_t> prompt_tokens() const;
   std::span<const int32_t> output_tokens() const;
 };
 
 struct Request {
   uint64_t id = 0;
-  SamplingParams params;  // normalized
+  SamplingParams params;                 // normalized
+  std::optional<PoolingParams> pooling;  // what is wanted instead of tokens
   std::optional<std::string> prompt;
   std::string cache_salt;
+  int64_t priority = 0;  // lower goes first
   int64_t n_prompt = 0;
   int64_t max_tokens = 0;  // of an output, within the context
   uint64_t seed = 0;
@@ -60,7 +67,10 @@ struct Request {
   std::vector<std::unique_ptr<Sequence>> sequences;           // [n]
   std::vector<std::optional<TokenLogprobs>> prompt_logprobs;  // of the positions computed so far; [0] is empty
   bool prompt_logprobs_reported = false;
-  std::optional<int64_t> n_cached_tokens;  // set when first scheduled
+  bool prompt_reported = false;
+  HiddenSum hidden_sum;
+  std::optional<std::vector<float>> embedding;  // once computed
+  std::optional<int64_t> n_cached_tokens;       // set when first scheduled
   RequestMetrics metrics;
 
   bool finished() const {

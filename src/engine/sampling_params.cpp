@@ -17,6 +17,7 @@ constexpr int64_t kMaxSequences = 16384;  // offline; servers set a lower limit
 constexpr double kMaxBias = 100;
 constexpr size_t kMaxTexts = 1024;                 // stop strings, and bad words
 constexpr size_t kMaxTextBytes = size_t{1} << 16;  // of all of them: bounds the memory of what matches them
+constexpr size_t kMaxGrammarBytes = size_t{1} << 18;
 
 template <class Value>
 void require(bool holds, const char* parameter, const char* rule, const Value& value) {
@@ -85,6 +86,23 @@ void check_token_rules(const SamplingParams& p) {
   check_texts("bad_words", p.bad_words);
 }
 
+void check_structured_outputs(const StructuredOutputs& s) {
+  const int n_set = int{s.json.has_value()} + int{s.regex.has_value()} + int{!s.choice.empty()} +
+                    int{s.grammar.has_value()} + int{s.json_object} + int{s.structural_tag.has_value()};
+  require(n_set == 1, "structured_outputs", "exactly one of json, regex, choice, grammar, json_object, structural_tag",
+          n_set);
+  std::vector<std::string_view> texts(s.choice.begin(), s.choice.end());
+  for (const auto* text : {&s.json, &s.regex, &s.grammar, &s.structural_tag}) {
+    if (*text) texts.push_back(**text);
+  }
+  size_t n_bytes = 0;
+  for (const std::string_view text : texts) {
+    if (!is_utf8(text)) fail(ErrorKind::request, "structured_outputs must be valid UTF-8, got '{}'", printable(text));
+    n_bytes += text.size();
+  }
+  require(n_bytes <= kMaxGrammarBytes, "structured_outputs", "at most 262144 bytes", n_bytes);
+}
+
 }  // namespace
 
 void SamplingParams::validate_and_normalize() {
@@ -92,6 +110,7 @@ void SamplingParams::validate_and_normalize() {
   check_lengths(*this);
   check_stop(*this);
   check_token_rules(*this);
+  if (structured_outputs) check_structured_outputs(*structured_outputs);
   for (auto& [token, bias] : logit_bias) bias = std::clamp(bias, -kMaxBias, kMaxBias);
   if (seed == -1) seed.reset();
   if (temperature < kGreedyBelow) {

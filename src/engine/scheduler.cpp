@@ -9,14 +9,17 @@ namespace {
 /// Leading tokens that may come from the prefix cache: the last one is computed for its logits, and so are positions
 /// whose prompt logits are wanted.
 int64_t max_cached_tokens(const Sequence& sequence) {
+  const auto& pooling = sequence.request->pooling;
+  if (pooling && is_mean(*pooling)) return 0;  // all hidden states are wanted
   const PromptRows rows = prompt_rows(sequence, sequence.n_tokens());
   return std::min(sequence.n_tokens() - 1, rows.count() > 0 ? rows.begin : sequence.n_tokens());
 }
 
 }  // namespace
 
-bool Scheduler::Older::operator()(const Sequence* a, const Sequence* b) const {
-  return std::tie(a->request->id, a->index) < std::tie(b->request->id, b->index);
+bool Scheduler::Earlier::operator()(const Sequence* a, const Sequence* b) const {
+  return std::tie(a->request->priority, a->request->id, a->index) <
+         std::tie(b->request->priority, b->request->id, b->index);
 }
 
 Scheduler::Scheduler(const SchedulerLimits& limits)
@@ -33,34 +36,42 @@ void Scheduler::remove(Sequence& sequence) {
 std::vector<ScheduledSpan> Scheduler::schedule() {
   fresh_blocks_.clear();
   std::vector<ScheduledSpan> spans;
-  Budget budget{limits_.max_num_batched_tokens, limits_.max_prompt_rows};
+  Budget budget{.n_tokens = limits_.max_num_batched_tokens,
+                .n_prompt_rows = limits_.max_prompt_rows,
+                .n_prefill = prefill_budget()};
   const int64_t n_preemptions_before = n_preemptions_;
   continue_running(budget, spans);
   if (n_preemptions_ == n_preemptions_before) admit_waiting(budget, spans);
   return spans;
 }
 
+int64_t Scheduler::prefill_budget() {
+  if (!limits_.time_chunks) return limits_.max_num_batched_tokens;
+  const auto n_decodes = std::ranges::count_if(running_, [](const Sequence* s) { return s->is_decoding(); });
+  return chunk_sizer_.budget(n_decodes, limits_.max_num_batched_tokens);
+}
+
 void Scheduler::continue_running(Budget& budget, std::vector<ScheduledSpan>& spans) {
   for (auto it = running_.begin(); it != running_.end();) {
     Sequence& sequence = **it;
     const int64_t n_tokens = chunk(sequence, budget);
-    if (n_tokens == 0) {
+    if (n_tokens <= 0) {
       ++it;
       continue;
     }
     while (!reserve(sequence, sequence.n_computed + n_tokens)) {
-      const bool is_newest = *running_.rbegin() == &sequence;
-      preempt_newest();  // of those not yet in this step: older ones come first
-      if (is_newest) return;
+      const bool is_last = *running_.rbegin() == &sequence;
+      preempt_last();  // of those not yet in this step: earlier ones come first
+      if (is_last) return;
     }
-    spans.push_back({&sequence, n_tokens});
+    spans.push_back({&sequence, n_tokens, sequence.is_decoding()});
     spend(spans.back(), budget);
     ++it;
   }
 }
 
 void Scheduler::admit_waiting(Budget& budget, std::vector<ScheduledSpan>& spans) {
-  while (!waiting_.empty() && n_running() < limits_.max_num_seqs && budget.n_tokens > 0) {
+  while (!waiting_.empty() && n_running() < limits_.max_num_seqs && budget.n_tokens > 0 && budget.n_prefill > 0) {
     Sequence& sequence = **waiting_.begin();
     if (!admit(sequence, budget)) return;
     waiting_.erase(waiting_.begin());
@@ -94,9 +105,10 @@ bool Scheduler::reserve(Sequence& sequence, int64_t n_tokens) {
   return true;
 }
 
-void Scheduler::preempt_newest() {
+void Scheduler::preempt_last() {
   Sequence& sequence = **running_.rbegin();
   remove(sequence);
+  ++sequence.request->metrics.n_preemptions;
   waiting_.insert(&sequence);
   ++n_preemptions_;
 }
@@ -109,7 +121,8 @@ void Scheduler::free_blocks(Sequence& sequence) {
 }
 
 int64_t Scheduler::chunk(const Sequence& sequence, const Budget& budget) {
-  const int64_t n_tokens = std::min(sequence.n_tokens() - sequence.n_computed, budget.n_tokens);
+  int64_t n_tokens = std::min(sequence.n_tokens() - sequence.n_computed, budget.n_tokens);
+  if (!sequence.is_decoding()) n_tokens = std::min(n_tokens, budget.n_prefill);
   const PromptRows rows = prompt_rows(sequence, n_tokens);
   if (rows.count() <= budget.n_prompt_rows) return n_tokens;
   return rows.begin + budget.n_prompt_rows - sequence.n_computed;
@@ -117,7 +130,17 @@ int64_t Scheduler::chunk(const Sequence& sequence, const Budget& budget) {
 
 void Scheduler::spend(const ScheduledSpan& span, Budget& budget) {
   budget.n_tokens -= span.n_tokens;
+  if (!span.was_decoding) budget.n_prefill -= span.n_tokens;
   budget.n_prompt_rows -= prompt_rows(*span.sequence, span.n_tokens).count();
+}
+
+void Scheduler::observe(const std::vector<ScheduledSpan>& spans, double seconds) {
+  int64_t n_decodes = 0, n_prefill = 0;
+  for (const ScheduledSpan& span : spans) {
+    n_decodes += span.was_decoding;
+    n_prefill += span.was_decoding ? 0 : span.n_tokens;
+  }
+  chunk_sizer_.observe(n_decodes, n_prefill, seconds);
 }
 
 void Scheduler::advance(const ScheduledSpan& span) {

@@ -2,14 +2,16 @@
 // Which tokens of which sequences the next forward pass computes, and the KV blocks for them.
 //
 // Continuous batching with chunked prefill: running sequences go on first, each by as many of its tokens as the budget
-// allows, then waiting ones join, oldest first. When blocks run out, the newest sequence gives all of its blocks back
-// and waits to be computed anew; the oldest thus always finishes.
+// allows, then waiting ones join, oldest first (or by priority, then age). When blocks run out, the last in that order
+// gives all of its blocks back and waits to be computed anew; the first thus always finishes. Prompt tokens beside
+// sequences that generate are few enough not to hold these up (ChunkSizer).
 
 #include <cstdint>
 #include <set>
 #include <vector>
 
 #include "cache/prefix_cache.h"
+#include "engine/chunk_sizer.h"
 #include "engine/request.h"
 
 namespace packhorse {
@@ -20,12 +22,14 @@ struct SchedulerLimits {
   int64_t max_prompt_rows = 64;  // rows of logits per step for prompt_logprobs
   int64_t n_blocks = 0;
   bool enable_prefix_caching = true;
+  bool time_chunks = true;
 };
 
 /// The next `n_tokens` tokens of a sequence, from position `n_computed` on.
 struct ScheduledSpan {
   Sequence* sequence = nullptr;
   int64_t n_tokens = 0;
+  bool was_decoding = false;  // of its own output the last token alone was missing
 };
 
 class Scheduler {
@@ -40,6 +44,8 @@ class Scheduler {
   std::vector<ScheduledSpan> schedule();
   /// Records that the span was computed.
   void advance(const ScheduledSpan& span);
+  /// Records how long the step of these spans, by now advanced, took.
+  void observe(const std::vector<ScheduledSpan>& spans, double seconds);
   void reset_prefix_cache() { cache_.clear(); }
 
   /// Blocks taken by the last schedule(), whose content is undefined.
@@ -50,25 +56,28 @@ class Scheduler {
   int64_t n_preemptions() const { return n_preemptions_; }
 
  private:
-  struct Older {
+  struct Earlier {
     bool operator()(const Sequence* a, const Sequence* b) const;
   };
   struct Budget {
     int64_t n_tokens, n_prompt_rows;
+    int64_t n_prefill;  // prompt tokens of all sequences together
   };
-  using Queue = std::set<Sequence*, Older>;
+  using Queue = std::set<Sequence*, Earlier>;
 
+  int64_t prefill_budget();
   void continue_running(Budget& budget, std::vector<ScheduledSpan>& spans);
   void admit_waiting(Budget& budget, std::vector<ScheduledSpan>& spans);
   bool admit(Sequence& sequence, const Budget& budget);
   bool reserve(Sequence& sequence, int64_t n_tokens);
-  void preempt_newest();
+  void preempt_last();
   void free_blocks(Sequence& sequence);
   static int64_t chunk(const Sequence& sequence, const Budget& budget);
   static void spend(const ScheduledSpan& span, Budget& budget);
 
   SchedulerLimits limits_;
   PrefixCache cache_;
+  ChunkSizer chunk_sizer_;
   Queue waiting_, running_;
   std::vector<int32_t> fresh_blocks_;
   int64_t n_preemptions_ = 0;

@@ -31,6 +31,12 @@ TextSide::TextSide(const CheckpointView& view, const EngineOptions& options) : p
     tokenizer = load_tokenizer(view, options.tokenizer.empty() ? "" : resolve_tokenizer(options.tokenizer, options));
   }
   chat_template = find_chat_template(view, options.chat_template);
+  if (chat_template.empty()) return;
+  try {
+    parsed_.emplace(chat_template);
+  } catch (const Error&) {
+    broken_ = std::current_exception();  // whoever does not chat has no use for it
+  }
 }
 
 const Tokenizer& TextSide::need_tokenizer() const {
@@ -38,7 +44,7 @@ const Tokenizer& TextSide::need_tokenizer() const {
   return *tokenizer;
 }
 
-std::string TextSide::render_chat(const ChatPrompt& chat) {
+std::string TextSide::render_chat(const ChatPrompt& chat) const {
   const Tokenizer& words = need_tokenizer();
   const ChatInputs inputs{.messages = parse_if_given(chat.messages_json, "messages"),
                           .tools = parse_if_given(chat.tools_json, "tools"),
@@ -49,7 +55,7 @@ std::string TextSide::render_chat(const ChatPrompt& chat) {
                           .continue_final_message = chat.continue_final_message};
   if (!chat.chat_template.empty()) return ChatTemplate(chat.chat_template).render(inputs);
   if (chat_template.empty()) fail_model("{}: the model has no chat template; give one (chat_template)", path);
-  if (!parsed_) parsed_.emplace(chat_template);
+  if (broken_) std::rethrow_exception(broken_);
   return parsed_->render(inputs);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // A model's tokenizer and chat template together: what turns texts and chats into tokens and back.
 
+#include <exception>
 #include <optional>
 #include <string>
 
@@ -20,11 +21,12 @@ struct TextSide {
 
   /// Throws Error{request} when there is none.
   const Tokenizer& need_tokenizer() const;
-  /// Prompt text of a chat. Throws as Engine::render_chat does.
-  std::string render_chat(const ChatPrompt& chat);
+  /// Prompt text of a chat. Throws as Engine::render_chat does. Thread-safe.
+  std::string render_chat(const ChatPrompt& chat) const;
 
  private:
-  std::optional<ChatTemplate> parsed_;  // of chat_template, at its first use
+  std::optional<ChatTemplate> parsed_;  // of chat_template, unless it is empty or broken
+  std::exception_ptr broken_;           // why it cannot be parsed
 };
 
 }  // namespace packhorse

@@ -125,12 +125,10 @@ class Llama final : public Model {
     float* x = embed_(batch.tokens, f);
     const Rope::Table rope = rope_.table(batch, f);
     for (const Block& block : blocks_) block(x, m, batch, rope, f);
+    if (const auto n_hidden = static_cast<int64_t>(batch.hidden_rows.size()))
+      std::copy_n(normed_rows(x, batch.hidden_rows, f), n_hidden * sizes_.hidden, f.hidden);
     if (n_rows == 0) return {nullptr, 0, sizes_.vocab};
-    float* last = f.workspace.allocate<float>(n_rows * sizes_.hidden);
-    for (int64_t i = 0; i < n_rows; ++i)
-      std::copy_n(x + batch.logit_rows[static_cast<size_t>(i)] * sizes_.hidden, sizes_.hidden,
-                  last + i * sizes_.hidden);
-    return {head_(norm_(last, n_rows, f), n_rows, f), n_rows, sizes_.vocab};
+    return {head_(normed_rows(x, batch.logit_rows, f), n_rows, f), n_rows, sizes_.vocab};
   }
 
   std::vector<CacheSpec> cache_specs() const override { return std::vector(blocks_.size(), spec_); }
@@ -138,6 +136,7 @@ class Llama final : public Model {
     blocks_[static_cast<size_t>(layer)].attn.set_scales(scales);
   }
   int64_t vocab_size() const override { return sizes_.vocab; }
+  int64_t hidden_size() const override { return sizes_.hidden; }
   int64_t max_positions() const override { return sizes_.max_positions; }
 
   void visit_weights(const WeightVisitor& visit) const override {
@@ -147,6 +146,15 @@ class Llama final : public Model {
   }
 
  private:
+  /// [rows, hidden]: chosen rows of x after the last norm.
+  float* normed_rows(const float* x, std::span<const int32_t> rows, ForwardCtx& f) const {
+    const auto n = static_cast<int64_t>(rows.size());
+    float* chosen = f.workspace.allocate<float>(n * sizes_.hidden);
+    for (int64_t i = 0; i < n; ++i)
+      std::copy_n(x + rows[static_cast<size_t>(i)] * sizes_.hidden, sizes_.hidden, chosen + i * sizes_.hidden);
+    return norm_(chosen, n, f);
+  }
+
   Sizes sizes_;
   CacheSpec spec_;
   Rope rope_;

@@ -24,9 +24,10 @@ struct SequenceSpan {
 
 /// Tokens of any number of sequences, prefill chunks and decode steps alike.
 struct Batch {
-  std::vector<int32_t> tokens;      // [n_tokens]
-  std::vector<SequenceSpan> spans;  // tile `tokens` in order
-  std::vector<int32_t> logit_rows;  // token indices whose logits are wanted, ascending
+  std::vector<int32_t> tokens;         // [n_tokens]
+  std::vector<SequenceSpan> spans;     // tile `tokens` in order
+  std::vector<int32_t> logit_rows;     // token indices whose logits are wanted, ascending
+  std::vector<int32_t> hidden_rows{};  // token indices whose hidden states are wanted, ascending
 };
 
 /// Float32 logits [n_rows, vocab_size]; the memory is the workspace's and holds until the next forward.
@@ -42,6 +43,7 @@ struct ForwardCtx {
   ThreadPool& pool;
   Workspace& workspace;
   KvPool& kv;
+  float* hidden = nullptr;  // [batch.hidden_rows, hidden_size], written by forward: after the last norm
 };
 
 class PackedWeight;
@@ -67,6 +69,8 @@ class Model {
   /// Scales for a layer's FP8 cache; before the first forward into one.
   virtual void set_kv_scales(int64_t /*layer*/, const KvScales&) {}
   virtual int64_t vocab_size() const = 0;
+  /// Width of the hidden states that forward gives; 0 = it gives none.
+  virtual int64_t hidden_size() const { return 0; }
   /// Positions the model was made for.
   virtual int64_t max_positions() const = 0;
   /// For inspection and for comparing dequantized rows.

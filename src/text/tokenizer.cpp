@@ -78,6 +78,16 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
 
 std::string Tokenizer::token_piece(int32_t id) const { return decode({&id, 1}, false); }
 
+std::string Tokenizer::token_bytes(int32_t id) const {
+  const AddedToken* added = parts_->added.find(id);
+  if (added ? added->special : !parts_->bpe.vocab().contains(id) || id == parts_->unk) return {};
+  std::string bytes(added ? std::string_view(parts_->added.text_of(*added)) : parts_->bpe.vocab().text(id));
+  if (!(added && parts_->prints_added_as_written)) {
+    for (const Decoder::Step& step : parts_->decoder.steps) step(bytes);
+  }
+  return parts_->decoder.separator + bytes;
+}
+
 std::string_view Tokenizer::token_text(int32_t id) const { return parts_->token_text(id); }
 
 std::optional<int32_t> Tokenizer::find(std::string_view token_text) const {

@@ -42,6 +42,8 @@ class Tokenizer {
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
   /// A token alone, decoded.
   std::string token_piece(int32_t id) const;
+  /// The bytes that a token adds to a text that has begun; empty for special tokens and for an id that is no token.
+  std::string token_bytes(int32_t id) const;
 
   /// The token as the vocabulary writes it; empty for an id that is no token.
   std::string_view token_text(int32_t id) const;

@@ -31,6 +31,12 @@ inline std::vector<float> fake_logits(std::span<const int32_t> tokens) {
   return logits;
 }
 
+/// Hidden state after `tokens`: four values that depend on all of them.
+inline std::vector<float> fake_hidden(std::span<const int32_t> tokens) {
+  const std::vector<float> logits = fake_logits(tokens);
+  return {logits.begin(), logits.begin() + 4};
+}
+
 class FakeModel : public Model {
  public:
   Logits forward(const Batch& batch, ForwardCtx& ctx) const override {
@@ -48,10 +54,19 @@ class FakeModel : public Model {
       }
     }
     EXPECT_EQ(row, logits.n_rows);
+    float* hidden = ctx.hidden;
+    for (const int32_t index : batch.hidden_rows) {
+      const auto span =
+          std::ranges::find_if(batch.spans, [&](const SequenceSpan& s) { return index < s.first_token + s.n_tokens; });
+      const std::vector<float> state =
+          fake_hidden(read(*span, span->first_position + index - span->first_token + 1, ctx.kv));
+      hidden = std::copy(state.begin(), state.end(), hidden);
+    }
     return logits;
   }
   std::vector<CacheSpec> cache_specs() const override { return {2, CacheSpec{.n_kv_heads = 1, .head_dim = 2}}; }
   int64_t vocab_size() const override { return kFakeVocab; }
+  int64_t hidden_size() const override { return 4; }
   int64_t max_positions() const override { return 4096; }
 
   std::function<int32_t(std::span<const int32_t>)> script;  // next token that gets nearly all probability, or -1
@@ -103,6 +118,7 @@ struct FakeEngine {
   static EngineLimits complete(EngineLimits limits) {
     if (limits.max_model_len == 0) limits.max_model_len = 4096;
     limits.poison_blocks = true;
+    limits.time_chunks = false;  // steps are the same in every run
     return limits;
   }
   uint64_t add(const std::vector<int32_t>& tokens, const SamplingParams& params, std::string salt = "") {

@@ -172,6 +172,49 @@ TEST(Scheduling, fault_097_an_abort_touches_nobody_else) {
   EXPECT_EQ(outputs.at(third).outputs[0].token_ids, expected_greedy(test_prompt(33, 2), 20));
 }
 
+TEST(Scheduling, PriorityGoesBeforeAge) {
+  FakeEngine engine(64, {.max_num_seqs = 1, .by_priority = true});
+  const auto add = [&](int64_t priority) {
+    Prompt prompt;
+    prompt.token_ids.emplace(10, 5 + priority);
+    prompt.priority = priority;
+    return engine.core.add(prompt, greedy(3));
+  };
+  const uint64_t third = add(0), first = add(-2), second = add(-1), fourth = add(7);
+  std::vector<uint64_t> order;
+  while (engine.core.has_unfinished()) {
+    for (const RequestOutput& output : engine.core.step()) {
+      if (output.finished) order.push_back(output.request_id);
+    }
+  }
+  EXPECT_EQ(order, (std::vector{first, second, third, fourth}));
+}
+
+TEST(Scheduling, APromptTakesTurnsWithThoseThatGenerate) {
+  EngineLimits limits{.max_model_len = 4096, .time_chunks = true};
+  testing::FakeModel model;
+  ThreadPool pool{1};
+  KvPool kv(model.cache_specs(), 512);
+  EngineCore core(model, kv, pool, nullptr, limits);
+  const auto add = [&](const std::vector<int32_t>& tokens, int64_t n) {
+    return core.add({.token_ids = std::vector<int64_t>(tokens.begin(), tokens.end())}, greedy(n));
+  };
+  const uint64_t generating = add(test_prompt(10, 1), 400);
+  for (int i = 0; i < 5; ++i) core.step();
+  const uint64_t prompt = add(test_prompt(2000, 2), 3);
+  std::map<uint64_t, RequestOutput> last;
+  int64_t n_beside = 0;  // tokens that came while the prompt was computed
+  while (core.has_unfinished()) {
+    for (RequestOutput& output : core.step()) {
+      n_beside += output.request_id == generating && !last.contains(prompt);
+      last[output.request_id] = std::move(output);
+    }
+  }
+  EXPECT_GT(n_beside, 2);
+  EXPECT_EQ(last.at(generating).outputs[0].token_ids, expected_greedy(test_prompt(10, 1), 400));
+  EXPECT_EQ(last.at(prompt).outputs[0].token_ids, expected_greedy(test_prompt(2000, 2), 3));
+}
+
 TEST(Scheduling, fault_093_nan_ends_one_request) {
   std::vector<std::string> log;
   FakeEngine engine(64, {.log = [&](std::string_view line) { log.emplace_back(line); }});

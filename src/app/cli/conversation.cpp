@@ -77,7 +77,7 @@ RequestOutput Conversation::stream(const Prompt& prompt, const std::function<boo
   const bool to_terminal = is_terminal(STDOUT_FILENO);
   const uint64_t id = engine_.add(prompt, params_);
   RequestOutput last;
-  std::vector<int32_t> token_ids;
+  std::vector<int32_t> prompt_token_ids, token_ids;
   while (engine_.has_unfinished()) {
     for (RequestOutput& output : engine_.step()) {
       if (!output.outputs.empty()) {
@@ -86,12 +86,14 @@ RequestOutput Conversation::stream(const Prompt& prompt, const std::function<boo
         token_ids.insert(token_ids.end(), piece.token_ids.begin(), piece.token_ids.end());
         write_stdout(to_terminal ? without_controls(piece.text) : piece.text);
       }
+      if (!output.prompt_token_ids.empty()) prompt_token_ids = std::move(output.prompt_token_ids);
       last = std::move(output);
     }
     if (wants_stop && wants_stop()) engine_.abort(id);
   }
   if (last.outputs.empty() || last.outputs.front().finish_reason == "error") fail_not_finite();
   if (!answer.ends_with('\n')) write_stdout("\n");
+  last.prompt_token_ids = std::move(prompt_token_ids);
   last.outputs.front().token_ids = std::move(token_ids);
   return last;
 }

@@ -48,7 +48,8 @@ int32_t Sampler::choose(const RowJob& job, float max_logit, Scratch& scratch, co
   }
   if (logits.data() != job.logits.data()) max_logit = *std::max_element(logits.begin(), logits.end());
   if (!std::isfinite(max_logit)) {
-    error = "the sampling parameters leave no token to choose";
+    error = job.matcher ? job.matcher->error() : nullptr;
+    if (!error) error = "the sampling parameters leave no token to choose";
     return -1;
   }
   if (job.params->temperature == 0) {

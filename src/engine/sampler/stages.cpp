@@ -20,6 +20,13 @@ void keep_allowed(const RowJob& job, std::span<float> logits, TokenCounts&) {
   }
 }
 
+/// An output that is complete ends, also before min_tokens and with ignore_eos: nothing else may follow.
+bool wants_grammar(const RowJob& job) { return job.matcher != nullptr; }
+bool is_short(const RowJob& job) { return static_cast<int64_t>(job.output_tokens.size()) < job.params->min_tokens; }
+void keep_grammar(const RowJob& job, std::span<float> logits, TokenCounts&) {
+  job.matcher->mask(logits, is_short(job) || job.params->ignore_eos);
+}
+
 /// The output alone counts as what stands before the last token of a word, not the prompt.
 bool wants_bad_words(const RowJob& job) { return job.rules && !job.rules->bad_words.empty(); }
 void mask_bad_words(const RowJob& job, std::span<float> logits, TokenCounts&) {
@@ -32,9 +39,7 @@ void mask_bad_words(const RowJob& job, std::span<float> logits, TokenCounts&) {
   }
 }
 
-bool wants_min_tokens(const RowJob& job) {
-  return static_cast<int64_t>(job.output_tokens.size()) < job.params->min_tokens;
-}
+bool wants_min_tokens(const RowJob& job) { return is_short(job) && !(job.matcher && job.matcher->only_stop_left()); }
 void mask_stop_tokens(const RowJob& job, std::span<float> logits, TokenCounts&) {
   for (const int32_t token : job.stop_tokens) logits[static_cast<size_t>(token)] = kNever;
 }
@@ -79,6 +84,7 @@ void penalize_counts(const RowJob& job, std::span<float> logits, TokenCounts& co
 
 constexpr LogitStage kLogitStages[] = {
     {"allowed_token_ids", wants_allowed, keep_allowed},
+    {"structured_outputs", wants_grammar, keep_grammar},
     {"bad_words", wants_bad_words, mask_bad_words},
     {"min_tokens", wants_min_tokens, mask_stop_tokens},
     {"logit_bias", wants_logit_bias, add_biases},

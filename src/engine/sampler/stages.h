@@ -9,6 +9,7 @@
 
 #include "engine/sampler/distribution.h"
 #include "engine/sampler/token_rules.h"
+#include "engine/structured/output_matcher.h"
 #include "packhorse/packhorse.h"
 
 namespace packhorse {
@@ -21,6 +22,7 @@ struct RowJob {
   std::span<const int32_t> output_tokens = {};  // so far
   std::span<const int32_t> stop_tokens = {};    // all ids that would end the output
   const TokenRules* rules = nullptr;            // null without
+  OutputMatcher* matcher = nullptr;             // of this row alone; null without
   uint64_t seed = 0;
   int64_t output_index = 0;
   std::optional<int64_t> n_logprobs = {};  // -1 = all
