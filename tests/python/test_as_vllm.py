@@ -148,6 +148,36 @@ def test_modules_after_an_import(run_python):
     assert (result.returncode, result.stdout) == (0, "__main__\n"), result.stderr
 
 
+ASYNCHRONOUS = """
+import asyncio, sys
+from vllm import AsyncEngineArgs, AsyncLLMEngine, EmbeddingRequestOutput, PoolingParams, SamplingParams
+from vllm.config import PoolerConfig
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.outputs import PoolingRequestOutput
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.metrics.reader import Counter
+
+async def main():
+    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=sys.argv[1], max_model_len=64, use_tqdm_on_load=False))
+    params = SamplingParams(temperature=0, max_tokens=5, ignore_eos=True, output_kind=RequestOutputKind.DELTA)
+    n_tokens = 0
+    async for output in engine.generate(request_id="1", prompt="Hello", sampling_params=params):
+        n_tokens += len(output.outputs[0].token_ids)
+    engine.shutdown()
+    return n_tokens
+
+assert AsyncLLMEngine is AsyncLLM
+print(asyncio.run(main()))
+"""
+
+
+def test_asynchronous_program(run_python, nf4_directory):
+    result = run_python(ASYNCHRONOUS, nf4_directory, module="packhorse.as_vllm")
+    assert (result.returncode, result.stdout) == (0, "5\n"), result.stderr
+
+
 def test_a_module_as_the_program(run_python, tmp_path):
     (tmp_path / "other.py").write_text("import sys, vllm\nprint(sys.argv[1:], __name__)\n")
     result = run_python("import runpy, sys\nsys.argv[1:1] = ['-m', 'other']\nrunpy.run_module('packhorse.as_vllm', run_name='__main__')\n", "x")

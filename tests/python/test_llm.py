@@ -174,9 +174,9 @@ def test_enqueue(llm):
         llm.wait_for_completion(int)
 
 
-def test_pooling_is_refused(llm):
-    for name in ("encode", "embed", "classify", "reward", "score"):
-        with pytest.raises(VLLMValidationError, match="only text generation"):
+def test_other_pooling_tasks_are_refused(llm):
+    for name in ("classify", "reward", "score"):
+        with pytest.raises(VLLMValidationError, match="only embed is supported"):
             getattr(llm, name)("Hello")
 
 

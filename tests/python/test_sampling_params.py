@@ -71,7 +71,10 @@ def test_from_optional():
         ("logit_bias", {True: 1.0}), ("logit_bias", {2**70: 1.0}), ("allowed_token_ids", []),
         ("allowed_token_ids", ["a"]), ("allowed_token_ids", 5), ("bad_words", ["a", ""]), ("bad_words", "word"),
         ("bad_words", [5]), ("bad_words", [str(i) for i in range(1025)]),
-        ("structured_outputs", StructuredOutputsParams(regex="a")),
+        ("structured_outputs", "a"), ("structured_outputs", StructuredOutputsParams(json=5)),
+        ("structured_outputs", StructuredOutputsParams(choice=[])), ("structured_outputs", StructuredOutputsParams(choice="a")),
+        ("structured_outputs", StructuredOutputsParams(json_object=False)),
+        ("structured_outputs", StructuredOutputsParams(regex="a" * 300_000)),
     ],
 )  # fmt: skip
 def test_errors_name_parameter_and_value(name, value):
@@ -109,3 +112,6 @@ def test_structured_outputs_take_one_constraint():
         StructuredOutputsParams(regex="a", json="{}")
     with pytest.raises(VLLMValidationError, match="exactly one"):
         StructuredOutputsParams()
+    with pytest.raises(VLLMValidationError, match="whitespace_pattern"):
+        StructuredOutputsParams(json="{}", whitespace_pattern=" ")
+    assert SamplingParams(structured_outputs={"regex": "a"}).structured_outputs == StructuredOutputsParams(regex="a")

@@ -3,8 +3,20 @@
 from typing import Any, assert_type
 
 import packhorse
-from packhorse import LLM, CompletionOutput, Logprob, PromptType, RequestOutput, SamplingParams, Tokenizer
-from packhorse._packhorse import Engine
+from packhorse import (
+    LLM,
+    AsyncEngineArgs,
+    AsyncLLM,
+    CompletionOutput,
+    EmbeddingRequestOutput,
+    Logprob,
+    PoolingParams,
+    PromptType,
+    RequestOutput,
+    SamplingParams,
+    Tokenizer,
+)
+from packhorse._packhorse import Engine, Requests
 
 
 def generate(llm: LLM) -> None:
@@ -20,6 +32,21 @@ def generate(llm: LLM) -> None:
     assert_type(llm.get_default_sampling_params(), SamplingParams)
 
 
+def embed(llm: LLM) -> None:
+    outputs = llm.embed("Hello", pooling_params=PoolingParams(dimensions=8))
+    assert_type(outputs, list[EmbeddingRequestOutput])
+    assert_type(outputs[0].outputs.embedding, list[float])
+
+
+async def stream(llm: LLM) -> None:
+    for output in llm.stream("Hello", request_id="a"):
+        assert_type(output, RequestOutput)
+    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model="demo", enable_log_requests=True))
+    async for answer in engine.generate("Hello", SamplingParams(), "b", priority=0):
+        assert_type(answer, RequestOutput)
+    await engine.abort("b")
+
+
 def tokens(llm: LLM) -> None:
     tokenizer = llm.get_tokenizer()
     assert_type(tokenizer, Tokenizer)
@@ -29,8 +56,8 @@ def tokens(llm: LLM) -> None:
 def extension(engine: Engine) -> None:
     assert_type(engine.tokenize("Hello"), list[int])
     assert_type(engine.eos_token_id, int | None)
-    assert_type(engine.has_unfinished(), bool)
-    assert_type(engine.step(), list[dict[str, Any]])
+    assert_type(engine.stats(), dict[str, int])
+    assert_type(Requests(engine).next(timeout=0.1), list[dict[str, Any]] | None)
     assert_type(packhorse.version_text(), str)
 
 

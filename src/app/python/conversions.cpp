@@ -118,6 +118,28 @@ void visit_sampling(auto& p, Visitor&& visit) {
   visit("bad_words", p.bad_words);
 }
 
+/// StructuredOutputsParams gives its fields as the engine has them.
+StructuredOutputs to_structured_outputs(nb::handle params) {
+  StructuredOutputs result;
+  const auto fields = nb::cast<nb::dict>(params.attr("_engine_fields")());
+  const auto read = [&](const char* name, auto& member) {
+    const nb::object value = fields[name];
+    if (const char* expected = assign(value, member)) {
+      throw Error(ErrorKind::request,
+                  fmt::format("structured_outputs: {} is not {} (got {})", name, expected, shown(value)));
+    }
+  };
+  read("json", result.json);
+  read("regex", result.regex);
+  read("choice", result.choice);
+  read("grammar", result.grammar);
+  read("json_object", result.json_object);
+  read("structural_tag", result.structural_tag);
+  read("disable_any_whitespace", result.disable_any_whitespace);
+  read("disable_additional_properties", result.disable_additional_properties);
+  return result;
+}
+
 nb::list from_logprobs(const TokenLogprobs& entries) {
   nb::list list;
   for (const auto& [token_id, entry] : entries) {
@@ -191,6 +213,8 @@ SamplingParams to_sampling_params(nb::handle params) {
       throw Error(ErrorKind::request, fmt::format("{}: not {} (got {})", name, expected, shown(value)));
     }
   });
+  const nb::object structured = params.attr("structured_outputs");
+  if (!structured.is_none()) result.structured_outputs = to_structured_outputs(structured);
   return result;
 }
 
@@ -223,10 +247,24 @@ nb::dict from_request_output(const RequestOutput& output) {
   nb::list completions;
   for (const CompletionOutput& completion : output.outputs) completions.append(from_completion(completion));
   fields["outputs"] = completions;
+  if (output.embedding) fields["embedding"] = *output.embedding;
   fields["finished"] = output.finished;
   fields["num_cached_tokens"] = output.num_cached_tokens;
   const RequestMetrics& m = output.metrics;
   fields["metrics"] = nb::make_tuple(m.arrival, m.first_scheduled, m.first_token, m.last_token);
+  return fields;
+}
+
+nb::dict from_stats(const EngineStats& stats) {
+  nb::dict fields;
+  fields["n_running"] = stats.n_running;
+  fields["n_waiting"] = stats.n_waiting;
+  fields["n_blocks"] = stats.n_blocks;
+  fields["n_free_blocks"] = stats.n_free_blocks;
+  fields["n_preemptions"] = stats.n_preemptions;
+  fields["n_prompt_tokens"] = stats.n_prompt_tokens;
+  fields["n_cached_tokens"] = stats.n_cached_tokens;
+  fields["n_generated_tokens"] = stats.n_generated_tokens;
   return fields;
 }
 

@@ -23,4 +23,7 @@ nanobind::dict from_sampling_params(const SamplingParams& params);
 /// are a list of (token id, logprob, rank, decoded token).
 nanobind::dict from_request_output(const RequestOutput& output);
 
+/// {"n_running", ...} with the fields of EngineStats that LLM.get_metrics reports.
+nanobind::dict from_stats(const EngineStats& stats);
+
 }  // namespace packhorse::python

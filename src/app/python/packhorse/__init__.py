@@ -7,26 +7,45 @@
 
 from ._packhorse import version as _version
 from ._packhorse import version_text
+from .async_llm import AsyncLLM, AsyncLLMEngine
 from .beam_search import BeamSearchOutput, BeamSearchSequence
-from .engine_args import EngineArgs
-from .errors import ModelError, ResourceError, VLLMClientError, VLLMError, VLLMValidationError
+from .engine_args import AsyncEngineArgs, EngineArgs
+from .errors import EngineDeadError, ModelError, ResourceError, VLLMClientError, VLLMError, VLLMValidationError
 from .inputs import PromptType, TextPrompt, TokensPrompt
 from .llm import LLM
 from .outputs import CompletionOutput, Logprob, RequestOutput
+from .pooling import (
+    EmbeddingOutput,
+    EmbeddingRequestOutput,
+    PoolerConfig,
+    PoolingOutput,
+    PoolingParams,
+    PoolingRequestOutput,
+)
 from .sampling_params import BeamSearchParams, RequestOutputKind, SamplingParams, StructuredOutputsParams
 from .tokenizer import Tokenizer
 
 __version__ = _version()
 
 __all__ = [
+    "AsyncEngineArgs",
+    "AsyncLLM",
+    "AsyncLLMEngine",
     "BeamSearchOutput",
     "BeamSearchParams",
     "BeamSearchSequence",
     "CompletionOutput",
+    "EmbeddingOutput",
+    "EmbeddingRequestOutput",
     "EngineArgs",
+    "EngineDeadError",
     "LLM",
     "Logprob",
     "ModelError",
+    "PoolerConfig",
+    "PoolingOutput",
+    "PoolingParams",
+    "PoolingRequestOutput",
     "PromptType",
     "RequestOutput",
     "RequestOutputKind",

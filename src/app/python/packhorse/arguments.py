@@ -7,23 +7,23 @@ import warnings
 from typing import Any
 
 from .engine_args import EngineArgs
+from .errors import VLLMValidationError
 
 # They steer speed, placement or logging of vLLM's own parts; no result depends on them.
 ACCEPTED = frozenset({
     "allow_deprecated_quantization", "allowed_local_media_path", "async_scheduling", "attention_backend",
     "attention_config", "block_size", "compilation_config", "cpu_offload_gb", "disable_custom_all_reduce",
-    "disable_log_stats", "distributed_executor_backend", "enable_chunked_prefill", "enforce_eager", "ignore_patterns",
-    "linear_backend", "log_level", "master_addr", "master_port", "model_loader_extra_config", "moe_backend",
-    "nnodes", "node_rank", "numa_bind", "profiler_config", "scheduling_policy", "served_model_name",
+    "disable_log_stats", "distributed_executor_backend", "enable_chunked_prefill", "enable_log_requests", "enforce_eager",
+    "ignore_patterns", "linear_backend", "log_level", "master_addr", "master_port", "model_loader_extra_config", "moe_backend",
+    "nnodes", "node_rank", "numa_bind", "profiler_config", "served_model_name",
     "shutdown_timeout", "stream_interval", "structured_outputs_config", "tokenizer_mode", "weights_load_device",
 })  # fmt: skip
 
 # Arguments of features that are not there yet, with the values that ask for nothing.
 NOT_SUPPORTED: dict[str, tuple] = {
-    "runner": ("auto", "generate"),
-    "convert": ("auto", "none"),
+    "runner": ("auto", "generate", "pooling"),
+    "convert": ("auto", "none", "embed"),
     "hf_overrides": (None, {}),
-    "pooler_config": (None,),
     "logits_processors": (None, []),
     "mm_processor_kwargs": (None, {}),
     "speculative_config": (None,),
@@ -60,6 +60,21 @@ def engine_options(arguments: dict[str, Any]) -> dict[str, Any]:
         elif name not in ACCEPTED and not name.startswith("offload_") and value != defaults.get(name):
             options[name] = _plain(name, value)
     return options
+
+
+def refuse(**given: Any) -> None:
+    """Arguments of a call that ask for a feature which is not there yet."""
+    for name, value in given.items():
+        if value:
+            raise VLLMValidationError(f"{name}: not supported yet (got {value!r})", parameter=name, value=value)
+
+
+def add_special_tokens_of(tokenization_kwargs: dict[str, Any] | None) -> bool:
+    """The one of these settings that there is."""
+    tokenization = dict(tokenization_kwargs or {})
+    result = tokenization.pop("add_special_tokens", True)
+    refuse(tokenization_kwargs=tokenization)
+    return result
 
 
 def _as_json(name: str, value: Any) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import packhorse
 
-from . import beam_search, engine_args, errors, inputs, lora, outputs, pooling, sampling_params, tokenizer
+from . import async_llm, beam_search, engine_args, errors, inputs, lora, metrics, outputs, pooling, sampling_params, tokenizer
 
 VERSION = "0.33.0+packhorse"
 
@@ -30,10 +30,14 @@ def _cleanup_dist_env_and_memory(shutdown_ray: bool = False) -> None:
 def _exports() -> dict[str, dict[str, Any]]:
     """Attributes of each module, by the module's name under vllm."""
     names = [
-        "LLM", "EngineArgs", "SamplingParams", "PromptType", "TextPrompt", "TokensPrompt", "RequestOutput",
-        "CompletionOutput",
+        "LLM", "AsyncLLMEngine", "EngineArgs", "AsyncEngineArgs", "SamplingParams", "PoolingParams", "PromptType",
+        "TextPrompt", "TokensPrompt", "RequestOutput", "CompletionOutput", "PoolingOutput", "PoolingRequestOutput",
+        "EmbeddingOutput", "EmbeddingRequestOutput",
     ]  # fmt: skip
-    top = {name: getattr(packhorse, name) for name in names} | {"PoolingParams": pooling.PoolingParams}
+    top = {name: getattr(packhorse, name) for name in names}
+    pooled = {name: value for name, value in vars(pooling).items() if name.endswith("Output")}
+    pooler = {"PoolerConfig": pooling.PoolerConfig}
+    asynchronous = {"AsyncLLM": async_llm.AsyncLLM, "AsyncLLMEngine": async_llm.AsyncLLMEngine}
     tokenizers = {"get_tokenizer": tokenizer.get_tokenizer, "TokenizerLike": tokenizer.Tokenizer}
     templates = {"resolve_chat_template": tokenizer.resolve_chat_template}
     parser = {"FlexibleArgumentParser": engine_args.FlexibleArgumentParser}
@@ -44,7 +48,16 @@ def _exports() -> dict[str, dict[str, Any]]:
         "entrypoints": {},
         "entrypoints.llm": {"LLM": packhorse.LLM},
         "engine": {},
-        "engine.arg_utils": {"EngineArgs": packhorse.EngineArgs},
+        "engine.arg_utils": {name: getattr(packhorse, name) for name in ("EngineArgs", "AsyncEngineArgs")},
+        "engine.async_llm_engine": asynchronous,
+        "v1": {},
+        "v1.engine": {},
+        "v1.engine.async_llm": asynchronous,
+        "v1.engine.exceptions": {"EngineDeadError": errors.EngineDeadError},
+        "v1.metrics": {},
+        "v1.metrics.reader": vars(metrics),
+        "config": pooler,
+        "config.pooler": pooler,
         "utils": parser,
         "utils.argparse_utils": parser,
         "sampling_params": vars(sampling_params),
@@ -55,7 +68,7 @@ def _exports() -> dict[str, dict[str, Any]]:
         "transformers_utils.tokenizer": tokenizers,
         "renderers": {},
         "renderers.hf": templates,
-        "outputs": vars(outputs),
+        "outputs": {**vars(outputs), **pooled},
         "logprobs": {name: getattr(outputs, name) for name in ("Logprob", "PromptLogprobs", "SampleLogprobs")},
         "inputs": vars(inputs),
         "inputs.data": vars(inputs),

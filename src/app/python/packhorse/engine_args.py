@@ -102,6 +102,13 @@ class EngineArgs:
         return cls(**{name: getattr(args, name) for name in cls.defaults() if hasattr(args, name)})
 
 
+@dataclasses.dataclass
+class AsyncEngineArgs(EngineArgs):
+    """What AsyncLLM takes."""
+
+    enable_log_requests: bool = False
+
+
 def _parsing(hint: Any) -> dict[str, Any]:
     """How argparse reads an option of this type."""
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)

@@ -28,6 +28,10 @@ class VLLMValidationError(VLLMClientError, ValueError):
         self.value = value
 
 
+class EngineDeadError(RuntimeError):
+    """An AsyncLLM was shut down, or its engine has stopped for good."""
+
+
 _CLASSES = {
     "usage": ValueError,
     "model": ModelError,

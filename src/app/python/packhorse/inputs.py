@@ -1,6 +1,7 @@
 """Prompts in the forms that vLLM takes."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict, Union
 
@@ -32,6 +33,10 @@ class ParsedPrompt:
     text: str | None
     token_ids: list[int] | None
     cache_salt: str = ""
+
+    def salt(self, alone: bool | None) -> str:
+        """Of its entries in the prefix cache; one that nothing else has where the prompt is to be computed alone."""
+        return os.urandom(16).hex() if alone else self.cache_salt
 
 
 def _is_token_ids(prompt: Any) -> bool:

@@ -3,33 +3,46 @@
 import dataclasses
 import os
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Generator, Sequence
+from typing import Any, TypeVar
 
-from . import _packhorse, arguments
+from . import _packhorse, arguments, metrics
+from .arguments import add_special_tokens_of, refuse
 from .beam_search import BeamSearcher, BeamSearchOutput
 from .engine_args import EngineArgs
 from .errors import VLLMValidationError
 from .inputs import ParsedPrompt, PromptType, parse_prompts
 from .outputs import RequestOutput
-from .pooling import PoolingMethods
+from .pooling import (
+    EmbeddingRequestOutput,
+    OtherPoolingMethods,
+    PoolerConfig,
+    Pooling,
+    PoolingParams,
+    PoolingRequestOutput,
+    pooling_of,
+)
 from .progress import LoadBar, UseTqdm, track
 from .request_queue import RequestQueue
 from .sampling_params import BeamSearchParams, SamplingParams
 from .tokenizer import Tokenizer
 
 Conversation = Sequence[dict[str, Any]]
+Output = TypeVar("Output", bound=PoolingRequestOutput)
 
 
-def _refuse(**given: Any) -> None:
-    for name, value in given.items():
-        if value:
-            raise VLLMValidationError(f"{name}: not supported yet (got {value!r})", parameter=name, value=value)
+def _priorities(priority: Sequence[int] | None, n_prompts: int) -> Sequence[int]:
+    if priority is None:
+        return [0] * n_prompts
+    if len(priority) != n_prompts:
+        raise ValueError(f"priority: one for each prompt is needed (got {len(priority)}, prompts {n_prompts})")
+    return priority
 
 
-class LLM(PoolingMethods):
-    """Loads a model and generates text with it.
+class LLM(OtherPoolingMethods):
+    """Loads a model and generates text with it. Any number of threads may share one.
 
     `model` is a folder, a .gguf file, a repo id in the hub cache, or "demo". Arguments have vLLM's names, defaults and
     meanings; those that only steer vLLM's own machinery are accepted and have no effect.
@@ -69,14 +82,19 @@ class LLM(PoolingMethods):
         **kwargs: Any,
     ) -> None:
         given = {**locals(), **kwargs}
-        for name in ("self", "kwargs", "model", "tokenizer_revision", "use_tqdm_on_load", "override_generation_config"):
+        for name in (
+            "self", "kwargs", "model", "tokenizer_revision", "use_tqdm_on_load", "override_generation_config",
+            "pooler_config",
+        ):  # fmt: skip
             given.pop(name)
         if tokenizer_revision not in (None, revision):
             raise ValueError(f"tokenizer_revision: not supported unless equal to revision (got {tokenizer_revision!r})")
         options = arguments.engine_options(given)
+        self._runner, self._pooler_config = runner, PoolerConfig.of(pooler_config)
         self._default_overrides = dict(override_generation_config or {})
         self._engine = self._open(os.fspath(model), options, LoadBar(use_tqdm_on_load))
-        self._queue = RequestQueue(self._engine)
+        self._name = os.fspath(model)
+        self._of_thread = threading.local()  # `queue`: the requests of each thread
 
     @classmethod
     def from_engine_args(cls, engine_args: EngineArgs) -> "LLM":
@@ -113,7 +131,7 @@ class LLM(PoolingMethods):
         request_ids = self.enqueue(
             prompts, sampling_params, lora_request, priority, use_tqdm, tokenization_kwargs, mm_processor_kwargs
         )
-        return self._queue.collect(request_ids, use_tqdm)
+        return self._queue.collect(request_ids, use_tqdm, RequestOutput.from_engine)
 
     def enqueue(
         self,
@@ -125,19 +143,45 @@ class LLM(PoolingMethods):
         tokenization_kwargs: dict[str, Any] | None = None,
         mm_processor_kwargs: dict[str, Any] | None = None,
     ) -> list[str]:
-        """Queues prompts and returns the ids of their requests; `wait_for_completion` returns the results."""
-        _refuse(lora_request=lora_request, priority=any(priority or []), mm_processor_kwargs=mm_processor_kwargs)
-        tokenization = dict(tokenization_kwargs or {})
-        add_special_tokens = tokenization.pop("add_special_tokens", True)
-        _refuse(tokenization_kwargs=tokenization)
+        """Queues prompts and returns the ids of their requests; in the same thread, `wait_for_completion` returns the results."""
+        self._check_generates()
+        refuse(lora_request=lora_request, mm_processor_kwargs=mm_processor_kwargs)
+        add_special_tokens = add_special_tokens_of(tokenization_kwargs)
         parsed = list(track(parse_prompts(prompts), use_tqdm, "Rendering prompts"))
-        return self._queue.add(parsed, self._params_for(len(parsed), sampling_params), add_special_tokens)
+        params = self._params_for(len(parsed), sampling_params)
+        return self._queue.add(parsed, params, add_special_tokens, _priorities(priority, len(parsed)))
+
+    @property
+    def _queue(self) -> RequestQueue:
+        if not hasattr(self._of_thread, "queue"):
+            self._of_thread.queue = RequestQueue(self._engine)
+        return self._of_thread.queue
+
+    def _check_generates(self) -> None:
+        if self._runner == "pooling":
+            raise ValueError('runner: "pooling" is for embeddings only; text needs "generate" or "auto"')
+
+    def stream(
+        self,
+        prompt: PromptType,
+        sampling_params: SamplingParams | None = None,
+        *,
+        request_id: str | None = None,
+        priority: int = 0,
+    ) -> Generator[RequestOutput, None, None]:
+        """Completes one prompt, with an output whenever there is more of it: all of it so far, or, with
+        RequestOutputKind.DELTA, what is new. The request is queued at once; closing the iterator ends it."""
+        self._check_generates()
+        (parsed,) = parse_prompts([prompt])
+        params = sampling_params or self.get_default_sampling_params()
+        return RequestQueue(self._engine).stream(parsed, params, priority, request_id)
 
     def wait_for_completion(self, output_type: Any = None, *, use_tqdm: UseTqdm = True) -> list[RequestOutput]:
-        """Results of all requests that were queued by `enqueue` and `enqueue_chat`, in the order in which they were queued."""
+        """Results of all requests that this thread queued by `enqueue` and `enqueue_chat`, in the order in which they were
+        queued."""
         if output_type is not None and not issubclass(RequestOutput, output_type):
             raise TypeError(f"output_type: only RequestOutput comes out of this engine (got {output_type!r})")
-        return self._queue.collect(self._queue.uncollected(), use_tqdm)
+        return self._queue.collect(self._queue.uncollected(), use_tqdm, RequestOutput.from_engine)
 
     def chat(
         self,
@@ -161,7 +205,7 @@ class LLM(PoolingMethods):
             add_generation_prompt, continue_final_message, tools, chat_template_kwargs, tokenization_kwargs,
             mm_processor_kwargs,
         )  # fmt: skip
-        return self._queue.collect(request_ids, use_tqdm)
+        return self._queue.collect(request_ids, use_tqdm, RequestOutput.from_engine)
 
     def enqueue_chat(
         self,
@@ -180,9 +224,9 @@ class LLM(PoolingMethods):
         mm_processor_kwargs: dict[str, Any] | None = None,
     ) -> list[str]:
         """Queues conversations as `enqueue` queues prompts."""
-        _refuse(
+        self._check_generates()
+        refuse(
             lora_request=lora_request,
-            priority=any(priority or []),
             tokenization_kwargs=tokenization_kwargs,
             mm_processor_kwargs=mm_processor_kwargs,
         )
@@ -206,7 +250,8 @@ class LLM(PoolingMethods):
             )
             for conversation in track(conversations, use_tqdm, "Rendering conversations")
         ]
-        return self._queue.add(prompts, self._params_for(len(prompts), sampling_params), add_special_tokens=False)
+        params = self._params_for(len(prompts), sampling_params)
+        return self._queue.add(prompts, params, False, _priorities(priority, len(prompts)))
 
     def beam_search(
         self,
@@ -217,7 +262,8 @@ class LLM(PoolingMethods):
         concurrency_limit: int | None = None,
     ) -> list[BeamSearchOutput]:
         """The likeliest texts for each prompt; `concurrency_limit` is how many prompts are searched at the same time."""
-        _refuse(lora_request=lora_request)
+        self._check_generates()
+        refuse(lora_request=lora_request)
         parsed = parse_prompts(prompts)
         if concurrency_limit is not None and concurrency_limit < 1:
             raise VLLMValidationError(
@@ -227,12 +273,64 @@ class LLM(PoolingMethods):
             )
 
         def run(beams: list[ParsedPrompt], each: SamplingParams) -> list[RequestOutput]:
-            return self._queue.collect(self._queue.add(beams, [each] * len(beams), False), use_tqdm=False)
+            request_ids = self._queue.add(beams, [each] * len(beams), False, [0] * len(beams))
+            return self._queue.collect(request_ids, False, RequestOutput.from_engine)
 
         searcher = BeamSearcher(run, params, self.get_tokenizer(), self._engine.max_model_len)
         n_together = concurrency_limit or max(len(parsed), 1)
         groups = [parsed[start : start + n_together] for start in range(0, len(parsed), n_together)]
         return [output for group in groups for output in searcher.search(group, use_tqdm)]
+
+    def embed(
+        self,
+        prompts: PromptType | Sequence[PromptType],
+        *,
+        pooling_params: PoolingParams | None = None,
+        use_tqdm: UseTqdm = True,
+        lora_request: Any = None,
+        tokenization_kwargs: dict[str, Any] | None = None,
+    ) -> list[EmbeddingRequestOutput]:
+        """One vector for each prompt, as a list of numbers in `outputs.embedding`."""
+        return self._embed(
+            prompts, pooling_params, "embed", use_tqdm, lora_request, tokenization_kwargs, EmbeddingRequestOutput
+        )
+
+    def encode(
+        self,
+        prompts: PromptType | Sequence[PromptType],
+        pooling_params: PoolingParams | None = None,
+        *,
+        pooling_task: str | None = None,
+        use_tqdm: UseTqdm = True,
+        lora_request: Any = None,
+        tokenization_kwargs: dict[str, Any] | None = None,
+    ) -> list[PoolingRequestOutput]:
+        """With `pooling_task="embed"`, the only one, the same as `embed`, as arrays in `outputs.data`."""
+        return self._embed(
+            prompts, pooling_params, pooling_task, use_tqdm, lora_request, tokenization_kwargs, PoolingRequestOutput
+        )
+
+    def _embed(
+        self,
+        prompts: PromptType | Sequence[PromptType],
+        pooling_params: PoolingParams | None,
+        task: str | None,
+        use_tqdm: UseTqdm,
+        lora_request: Any,
+        tokenization_kwargs: dict[str, Any] | None,
+        output_type: type[Output],
+    ) -> list[Output]:
+        pooling = self._pooling(pooling_params, task)
+        refuse(lora_request=lora_request)
+        add_special_tokens = add_special_tokens_of(tokenization_kwargs)
+        parsed = list(track(parse_prompts(prompts), use_tqdm, "Rendering prompts"))
+        request_ids = self._queue.embed(parsed, pooling, add_special_tokens)
+        return self._queue.collect(request_ids, use_tqdm, output_type.from_engine)
+
+    def _pooling(self, params: PoolingParams | None, task: str | None) -> Pooling:
+        if self._runner == "generate":
+            raise ValueError('runner: "generate" is for text only; embeddings need "pooling" or "auto"')
+        return pooling_of(self._pooler_config, params, task)
 
     def _params_for(
         self, n_prompts: int, sampling_params: SamplingParams | Sequence[SamplingParams] | None
@@ -262,6 +360,10 @@ class LLM(PoolingMethods):
     def get_world_size(self, include_dp: bool = True) -> int:
         """Number of devices that work together."""
         return 1
+
+    def get_metrics(self) -> list[metrics.Metric]:
+        """Counts since the start, and what is in flight, as of the last step."""
+        return metrics.from_stats(self._engine.stats(), self._name)
 
     def reset_prefix_cache(self, reset_running_requests: bool = False, reset_connector: bool = False) -> bool:
         """Forgets all cached prefixes."""

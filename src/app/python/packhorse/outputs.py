@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from .sampling_params import RequestOutputKind
+
 
 @dataclasses.dataclass(slots=True)
 class Logprob:
@@ -109,3 +111,23 @@ class RequestOutput:
                 "metrics": stats,
             }
         )
+
+
+class StreamedOutput:
+    """Makes the outputs of one streamed request. A caller's `request_id` replaces the engine's; the prompt, which the engine
+    repeats in cumulative outputs alone, is in every one."""
+
+    def __init__(self, kind: RequestOutputKind, request_id: str | None) -> None:
+        self._is_delta = kind == RequestOutputKind.DELTA
+        self._fixed: dict[str, Any] = {} if request_id is None else {"request_id": request_id}
+        self._n_tokens = 0
+
+    def next(self, fields: dict[str, Any]) -> RequestOutput:
+        """From the dictionary that the extension module makes."""
+        if "prompt" not in self._fixed:
+            self._fixed |= {name: fields[name] for name in ("prompt", "prompt_token_ids")}
+        output = RequestOutput.from_engine({**fields, **self._fixed})
+        if self._is_delta and output.metrics is not None:
+            self._n_tokens += output.metrics.num_generation_tokens
+            output.metrics.num_generation_tokens = self._n_tokens
+        return output

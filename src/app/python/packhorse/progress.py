@@ -84,13 +84,13 @@ class GenerationBar:
     def _speed(n_input: float, n_output: float) -> str:
         return f"est. speed input: {n_input:.2f} toks/s, output: {n_output:.2f} toks/s"
 
-    def finished(self, output: Any) -> None:
-        """Counts the answers of a finished request."""
+    def finished(self, fields: dict[str, Any]) -> None:
+        """Counts the answers of a finished request, or its embedding."""
         if self._bar is None:
             return
-        n = len(output.outputs)
-        self._n_input += len(output.prompt_token_ids) * n
-        self._n_output += sum(len(completion.token_ids) for completion in output.outputs)
+        n = max(len(fields["outputs"]), 1)
+        self._n_input += len(fields["prompt_token_ids"]) * n
+        self._n_output += sum(len(completion["token_ids"]) for completion in fields["outputs"])
         elapsed = max(getattr(self._bar, "format_dict", {}).get("elapsed", 0.0), 1e-9)
         self._bar.postfix = self._speed(self._n_input / elapsed, self._n_output / elapsed)
         self._bar.update(n)

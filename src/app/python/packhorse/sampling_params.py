@@ -4,6 +4,7 @@ import contextlib
 import copy
 import dataclasses
 import enum
+import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from .errors import VLLMValidationError
 # Fields that the engine has no use for yet. They have to keep their defaults, so that no result differs silently.
 _NOT_SUPPORTED = (
     "watermarking", "prompt_logprob_token_ids", "prompt_logprob_start", "logprob_token_ids", "flat_logprobs",
-    "structured_outputs", "extra_args", "thinking_token_budget", "repetition_detection", "trace_decode_token_ids",
+    "extra_args", "thinking_token_budget", "repetition_detection", "trace_decode_token_ids",
 )  # fmt: skip
 
 
@@ -39,14 +40,18 @@ class RequestOutputKind(enum.IntEnum):
 
 @dataclasses.dataclass
 class StructuredOutputsParams:
-    """Constraint of the output: exactly one of the first six."""
+    """What the output has to match: exactly one of the first six.
 
-    json: str | dict | None = None
+    `json` is a JSON schema, as a dictionary or as text; `choice` are texts, of which the output is one; `grammar` is EBNF with a
+    rule "root"; `json_object` asks for any JSON object; `structural_tag` is xgrammar's, as a dictionary or as text.
+    """
+
+    json: str | dict[str, Any] | None = None
     regex: str | None = None
     choice: list[str] | None = None
     grammar: str | None = None
     json_object: bool | None = None
-    structural_tag: str | None = None
+    structural_tag: str | dict[str, Any] | None = None
     disable_any_whitespace: bool = False
     disable_additional_properties: bool = False
     whitespace_pattern: str | None = None
@@ -60,6 +65,19 @@ class StructuredOutputsParams:
                 parameter="structured_outputs",
                 value=given,
             )
+        if self.whitespace_pattern is not None:
+            raise VLLMValidationError(
+                f"structured_outputs: whitespace_pattern is not supported (got {self.whitespace_pattern!r})",
+                parameter="structured_outputs",
+                value=self.whitespace_pattern,
+            )
+
+    def _engine_fields(self) -> dict[str, Any]:
+        fields = dataclasses.asdict(self)
+        for name in ("json", "structural_tag"):
+            if isinstance(fields[name], dict):
+                fields[name] = json.dumps(fields[name], ensure_ascii=False)
+        return {**fields, "choice": fields["choice"] or [], "json_object": bool(fields["json_object"])}
 
 
 @dataclasses.dataclass
@@ -90,7 +108,7 @@ class BeamSearchParams:
             )
         if self.structured_outputs is not None:
             raise VLLMValidationError(
-                f"structured_outputs: not supported yet (got {self.structured_outputs!r})",
+                f"structured_outputs: beam search does not support them (got {self.structured_outputs!r})",
                 parameter="structured_outputs",
                 value=self.structured_outputs,
             )
@@ -131,7 +149,7 @@ class SamplingParams:
     The common ones: `temperature` (0 = always the most likely token), `top_p`, `top_k`, `min_p`, `seed`, `max_tokens` (None = up
     to the context), `stop` and `stop_token_ids`, `logprobs` (entries for each token), `n` (answers for each prompt),
     `repetition_penalty`, `presence_penalty` and `frequency_penalty`, `logit_bias` (token id -> what is added to its logit),
-    `allowed_token_ids` and `bad_words`. A value out of range, and a field that the engine cannot follow yet, raise
+    `allowed_token_ids` and `bad_words`, `structured_outputs` (what the answer has to match). A value out of range, and a field that the engine cannot follow yet, raise
     VLLMValidationError.
     """
 
@@ -178,6 +196,14 @@ class SamplingParams:
         for name in _NOT_SUPPORTED:
             if value := getattr(self, name):
                 raise VLLMValidationError(f"{name}: not supported yet (got {value!r})", parameter=name, value=value)
+        if isinstance(self.structured_outputs, dict):
+            self.structured_outputs = StructuredOutputsParams(**self.structured_outputs)
+        if not isinstance(self.structured_outputs, StructuredOutputsParams | None):
+            raise VLLMValidationError(
+                f"structured_outputs: not StructuredOutputsParams (got {self.structured_outputs!r:.80})",
+                parameter="structured_outputs",
+                value=self.structured_outputs,
+            )
         if self.stop is None or isinstance(self.stop, str):
             self.stop = [] if self.stop is None else [self.stop]
         self.stop_token_ids = _without_repeats(self.stop_token_ids)
