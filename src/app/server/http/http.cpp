@@ -1,0 +1,14 @@
+#include "app/server/http/http.h"
+
+#include "app/server/http/text.h"
+
+namespace packhorse::server {
+
+std::string_view HttpRequest::header(std::string_view name) const {
+  for (const auto& [field, value] : headers) {
+    if (equal_ignoring_case(field, name)) return value;
+  }
+  return {};
+}
+
+}  // namespace packhorse::server

@@ -1,0 +1,62 @@
+#pragma once
+// What handlers see of HTTP: a request that is complete, and a reply that may be written from any thread.
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace packhorse::server {
+
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+struct HttpRequest {
+  std::string id;      // the client's X-Request-Id where it is short and printable, else a random one
+  std::string method;  // "GET"
+  std::string path;    // percent-decoded, without query and root path
+  std::string query;   // after '?', as it came
+  Headers headers;
+  std::string body;
+  std::string client;                        // address of the peer
+  std::vector<std::string> path_parameters;  // what the {} of the route matched
+  std::chrono::steady_clock::time_point arrival;
+
+  /// Value of the first header of that name, in any case; empty without.
+  std::string_view header(std::string_view name) const;
+};
+using HttpRequestPtr = std::shared_ptr<const HttpRequest>;
+
+/// The answer to one request: either `send`, or `start_stream`, any number of `write`, and `end`. Functions may be
+/// called from any thread, in that order, and return at once; once the client has gone they do nothing. A reply whose
+/// last owner drops it unanswered becomes status 500; a stream dropped before its end is cut off.
+class Reply {
+ public:
+  virtual ~Reply() = default;
+  virtual void send(int status, std::string_view content_type, std::string body, Headers headers = {}) = 0;
+  /// Status 200 and the headers of a stream of server-sent events.
+  virtual void start_stream(Headers headers = {}) = 0;
+  /// Whole events. While none is written for the keep-alive interval, the connection sends comments.
+  virtual void write(std::string events) = 0;
+  virtual void end() = 0;
+  /// `gone` is called at most once, on an I/O thread: when the client leaves, or has stopped reading for too long,
+  /// before the answer is complete. Called at once when that has happened already.
+  virtual void on_gone(std::function<void()> gone) = 0;
+};
+using ReplyPtr = std::shared_ptr<Reply>;
+
+/// May answer later and from elsewhere. What it throws is answered by `send_error` (api/errors.h).
+using Handler = std::function<void(const HttpRequestPtr&, const ReplyPtr&)>;
+
+struct Route {
+  std::string method;
+  std::string path;  // segments that are "{}" match one segment, a last "{...}" all that follow
+  Handler handler;
+  bool is_open = false;        // needs no API key
+  bool is_quick = false;       // runs on the I/O thread; others on a worker
+  bool is_closing_ok = false;  // answered while the server drains; others get 503
+};
+
+}  // namespace packhorse::server

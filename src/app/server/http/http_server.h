@@ -1,0 +1,89 @@
+#pragma once
+// The HTTP/1.1 server: one thread for all sockets, a few workers for handlers.
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "app/server/http/http.h"
+
+namespace packhorse::server {
+
+/// Limits against slow, large and many (fault catalogue C7); each is a flag of `packhorse serve`.
+struct HttpLimits {
+  int64_t max_connections = 4096;
+  int64_t max_body_bytes = int64_t{32} << 20;
+  int64_t max_header_bytes = int64_t{64} << 10;
+  std::chrono::milliseconds header_timeout{10'000};
+  std::chrono::milliseconds body_timeout{60'000};
+  std::chrono::milliseconds send_timeout{30'000};
+  std::chrono::milliseconds idle_timeout{75'000};
+  int64_t max_send_buffer_bytes = int64_t{4} << 20;  // of one connection; a client that reads slower is gone
+};
+
+struct CorsOptions {  // off while `origins` is empty
+  std::vector<std::string> origins, methods, headers;
+  bool allow_credentials = false;
+};
+
+struct HttpOptions {
+  std::string host = "127.0.0.1";
+  int port = 8000;  // 0 = any free one
+  std::string uds;  // path of a Unix socket, instead of host and port
+  std::string ssl_certfile, ssl_keyfile, ssl_keyfile_password,
+      ssl_ca_certs;                   // PEM files; TLS when the first two are given
+  int ssl_cert_reqs = 0;              // Python's ssl.CERT_*: 2 asks clients for certificates
+  std::string root_path;              // prefix that a proxy leaves on paths
+  std::vector<std::string> api_keys;  // none = open
+  CorsOptions cors;
+  HttpLimits limits;
+  std::chrono::milliseconds sse_keep_alive{15'000};  // 0 = no comments
+  int n_workers = 2;
+  bool request_id_headers = false;  // X-Request-Id on every answer
+};
+
+/// What the access log and the metrics learn of each answered request.
+struct AccessRecord {
+  HttpRequestPtr request;
+  int status = 0;  // 499 when the client left first
+  int64_t n_bytes_sent = 0;
+  double seconds = 0;
+};
+
+class HttpServer {
+ public:
+  /// Binds, and reads certificates; nobody is listened to yet. Throws Error{io} "cannot bind HOST:PORT: reason" and
+  /// Error{usage} for certificates.
+  explicit HttpServer(HttpOptions options);
+  ~HttpServer();
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  /// Port bound to; 0 for a Unix socket. What a user would open: "http://127.0.0.1:8000".
+  int port() const;
+  std::string url() const;
+
+  void add_route(Route route);
+  /// Called on the I/O thread after each answer; set before `start`.
+  void on_access(std::function<void(const AccessRecord&)> log);
+
+  /// Listens and serves, on threads of its own.
+  void start();
+  /// From now on routes that are not `is_closing_ok` answer 503 with Retry-After. Returns at once.
+  void begin_drain();
+  /// Requests that are being answered.
+  int64_t num_active() const;
+  int64_t num_connections() const;
+  /// Closes everything and joins the threads.
+  void stop();
+
+  struct Impl;
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace packhorse::server
