@@ -1,6 +1,6 @@
 # What a newcomer types. Every target sets up what it needs: `make run` on a bare Debian 12 is enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint-setup configure build run test check-sanitize check-threads check-all fuzz fuzz-build fuzz-replay lint format matrix bench-peers bench-formats bench-format-costs wheel install clean
+.PHONY: help setup lint-setup configure build run test check-sanitize check-threads check-all fuzz fuzz-build fuzz-replay lint format matrix bench-peers bench-formats bench-format-costs bench-serve test-clients wheel install clean
 MAKEFLAGS += --no-print-directory
 
 JOBS ?= $(shell nproc)
@@ -37,6 +37,10 @@ test: setup build/build.ninja  ## build everything and run every test
 	@cmake --build build --parallel $(JOBS)
 	@scripts/check_isa_objects build
 	@scripts/run_tests build
+
+test-clients: build  ## lm-eval, guidellm, Chromium and the load generator against the server
+	@cmake --build build --parallel $(JOBS) --target load
+	@scripts/test_clients build
 
 matrix:  ## write README's table of formats from the results of the last make test
 	@.venv/bin/python scripts/format_matrix build
@@ -80,6 +84,10 @@ bench-formats: build  ## memory and speed of every checkpoint format, or of FAMI
 
 bench-format-costs: build  ## memory, speed and KL of every method in flight on the demo; writes docs/formats
 	@.venv/bin/python bench/format_costs --jobs $(JOBS) --json build/format_costs.json --write
+
+bench-serve: build  ## the server against llama-server, or FLAGS="--soak 10" and so on (bench/serve --help)
+	@cmake --build build --parallel $(JOBS) --target load
+	@.venv/bin/python bench/serve --jobs $(JOBS) $(FLAGS)
 
 wheel: setup  ## write a Python wheel for other machines into dist
 	@scripts/wheel

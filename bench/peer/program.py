@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 PEERS = ROOT / "build-peers"
 PROGRAMS = ("llama-bench", "llama-quantize", "llama-perplexity", "llama-completion", "llama-tokenize")
+SERVER = ("llama-server",)
 # Instruction sets, each with all of the earlier: flags of /proc/cpuinfo that it needs, and llama.cpp's options that it
 # turns on, those in the second list only where the CPU has the flag.
 LEVELS = {
@@ -90,22 +91,24 @@ def describe(isa):
             + " ".join(cmake_flags(isa)))
 
 
-def build(isa, jobs):
+def build(isa, jobs, programs=PROGRAMS):
     """(folder of the programs, what they are); does nothing when they are there for these flags and this compiler."""
     text, folder = describe(isa), PEERS / isa
     stamp = folder / "built"
-    if stamp.is_file() and stamp.read_text().strip() == text:
+    if not stamp.is_file() or stamp.read_text().strip() != text:
+        shutil.rmtree(folder / "bin", ignore_errors=True)
+    elif all((folder / "bin" / program).is_file() for program in programs):
         return folder / "bin", text
     print(f"building {text}", file=sys.stderr)
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-    parts = [f"-DLLAMA_BUILD_{part}=OFF" for part in ("TESTS", "EXAMPLES", "SERVER", "APP")]
+    parts = [f"-DLLAMA_BUILD_{part}=OFF" for part in ("TESTS", "EXAMPLES", "APP", "UI")]
     subprocess.run(["cmake", "-S", source_folder(), "-B", folder / "cmake", *generator, *cmake_flags(isa), *parts,
                     "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_OPENSSL=OFF",
                     "-DLLAMA_USE_PREBUILT_UI=OFF", "--log-level=WARNING"], check=True, stdout=sys.stderr)
-    subprocess.run(["cmake", "--build", folder / "cmake", "--parallel", str(jobs), "--target", *PROGRAMS], check=True,
+    subprocess.run(["cmake", "--build", folder / "cmake", "--parallel", str(jobs), "--target", *programs], check=True,
                    stdout=sys.stderr)
     (folder / "bin").mkdir(exist_ok=True)
-    for program in PROGRAMS:
+    for program in programs:
         shutil.copy2(folder / "cmake/bin" / program, folder / "bin" / program)
     stamp.write_text(text + "\n")
     return folder / "bin", text

@@ -64,7 +64,8 @@ void run_commands(int argc, const char* const* argv) {
   bool wants_version = false;
   program.add_flag("--version", wants_version, "build, CPU features and instruction sets: what a bug report needs");
   const std::vector<Command> commands = {add_run_command(program), add_inspect_command(program),
-                                         add_eval_command(program), add_bench_command(program)};
+                                         add_eval_command(program), add_bench_command(program),
+                                         add_serve_command(program)};
   refuse_repetition(program);
   for (const Command& command : commands) refuse_repetition(*command.parser);
   try {
@@ -79,7 +80,7 @@ void run_commands(int argc, const char* const* argv) {
     if (const auto extra = command.parser->remaining(); !extra.empty()) fail_unknown(*command.parser, extra.front());
     return command.execute();
   }
-  throw Error(ErrorKind::usage, "no command given (run, inspect, eval or bench; --help tells more)");
+  throw Error(ErrorKind::usage, "no command given (run, serve, inspect, eval or bench; --help tells more)");
 }
 
 int report(ErrorKind kind, std::string_view message) {

@@ -1,5 +1,5 @@
 #pragma once
-// The packhorse program: `run`, `inspect`, `eval` and `bench`.
+// The packhorse program: `run`, `serve`, `inspect`, `eval` and `bench`.
 
 #include <CLI/CLI.hpp>
 #include <functional>
@@ -18,5 +18,6 @@ Command add_run_command(CLI::App& program);
 Command add_inspect_command(CLI::App& program);
 Command add_eval_command(CLI::App& program);
 Command add_bench_command(CLI::App& program);
+Command add_serve_command(CLI::App& program);
 
 }  // namespace packhorse::cli

@@ -1,8 +1,8 @@
 #include "app/cli/flags.h"
 
 #include <algorithm>
-#include <type_traits>
 
+#include "app/cli/dotted_arguments.h"
 #include "app/cli/nearest.h"
 #include "app/cli/text_table.h"
 
@@ -10,18 +10,6 @@ namespace packhorse::cli {
 namespace {
 
 using app::Flag;
-
-std::string default_text(const Flag& flag, const auto& member) {
-  if (!flag.unset.empty()) return std::string(flag.unset);
-  if constexpr (std::is_same_v<decltype(member), const std::string&>)
-    return member.empty() ? "none" : member;
-  else
-    return fmt::format("{}", member);
-}
-
-std::string help_text(const Flag& flag, const auto& member) {
-  return fmt::format("{} [default: {}; {}]", flag.help, default_text(flag, member), flag.variable());
-}
 
 /// What `command` accepts at this place: its options and subcommands.
 std::vector<std::string> known_words(const CLI::App& command) {
@@ -38,19 +26,7 @@ std::vector<std::string> known_words(const CLI::App& command) {
 std::string wrap_help(std::string_view text) { return wrapped(text, 0, 76); }
 
 void add_engine_flags(CLI::App& command, EngineOptions& options) {
-  app::visit_flags(options, [&](const Flag& flag, auto& member) {
-    const std::string help = help_text(flag, member), name = flag.long_name();
-    const std::string names = flag.letter ? fmt::format("-{},{}", flag.letter, name) : name;
-    CLI::Option* option = nullptr;
-    if constexpr (std::is_same_v<decltype(member), bool&>) {
-      option = command.add_flag(fmt::format("{},!--no-{}", names, flag.name), member, wrap_help(help));
-    } else {
-      option = add_value(command, names, flag.metavar, help, [flag, name, &member](const std::string& text) {
-        app::set_from_text(flag, name, text, member);
-      });
-    }
-    option->group("Engine");
-  });
+  app::visit_flags(options, [&](const Flag& flag, auto& member) { add_flag(command, flag, member)->group("Engine"); });
   command.add_option_function<std::string>("--weights-load-device", [](const std::string&) {})->group("");
 }
 
@@ -69,12 +45,12 @@ std::vector<std::string> normalize_arguments(int argc, const char* const* argv) 
     if (!only_positional && text == "-tp") text = "--tensor-parallel-size";
     if (!only_positional && text == "-pg" && is_bench) text = "--pg";
     if (!only_positional && text.starts_with("--")) {
-      const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(text.find('='), text.size()));
+      const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(text.find_first_of("=."), text.size()));
       std::replace(text.begin(), end, '_', '-');
     }
     arguments.push_back(std::move(text));
   }
-  return arguments;
+  return fold_dotted_arguments(std::move(arguments));
 }
 
 void fail_unknown(const CLI::App& command, const std::string& argument) {

@@ -1,0 +1,106 @@
+// packhorse serve: the model behind an HTTP interface.
+#include "app/server/serve.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <chrono>
+#include <csignal>
+#include <memory>
+#include <thread>
+
+#include "app/cli/cli.h"
+#include "app/cli/flags.h"
+#include "app/cli/load.h"
+#include "app/cli/serve_sources.h"
+#include "app/cli/signals.h"
+#include "app/cli/terminal.h"
+
+namespace packhorse::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+void tell(const server::ServeFlags& flags, std::string_view level, const std::string& text) {
+  const bool is_shown = level == "warning" ? flags.log_level != "error" && flags.log_level != "critical"
+                                           : flags.log_level == "info" || flags.log_level == "debug";
+  if (is_shown) write_stderr(level == "warning" ? fmt::format("warning: {}\n", text) : text + "\n");
+}
+
+/// Whether the terminal's end is a reason to stop: not under nohup.
+bool minds_hangup() {
+  struct sigaction action {};
+  return sigaction(SIGHUP, nullptr, &action) == 0 && action.sa_handler != SIG_IGN;
+}
+
+/// Returns when a signal asks to stop. Throws Error{internal} when the engine does so by itself.
+void wait_for_signal(server::Server& server) {
+  constexpr int kLook = 500;  // milliseconds
+  constexpr std::chrono::seconds kStatsInterval{10}, kLastWords{2};
+  SignalWatch watch = minds_hangup() ? SignalWatch({SIGINT, SIGTERM, SIGHUP}) : SignalWatch({SIGINT, SIGTERM});
+  Clock::time_point next_stats = Clock::now() + kStatsInterval;
+  while (watch.next() == 0) {
+    pollfd notes{watch.descriptor(), POLLIN, 0};
+    ::poll(&notes, 1, kLook);
+    if (const auto failure = server.failure()) {
+      const Clock::time_point end = Clock::now() + kLastWords;  // for clients to be told
+      while (server.num_active() > 0 && Clock::now() < end) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      throw Error(ErrorKind::internal, fmt::format("the engine has stopped: {}", *failure));
+    }
+    if (Clock::now() >= next_stats) {
+      server.log_stats();
+      next_stats = Clock::now() + kStatsInterval;
+    }
+  }
+}
+
+/// Lets what runs end, for so long. From here on a signal ends the process at once.
+void drain(server::Server& server, const server::ServeFlags& flags) {
+  server.begin_drain();
+  const int64_t n = server.num_active();
+  if (n > 0) tell(flags, "info", fmt::format("stopping: {} requests may take {} s more", n, flags.shutdown_timeout));
+  const auto end =
+      Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(flags.shutdown_timeout));
+  while (server.num_active() > 0 && Clock::now() < end) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  if (server.num_active() > 0) {
+    tell(flags, "warning", fmt::format("{} requests were ended", server.num_active()));
+    server.abort_all();
+  }
+}
+
+void serve(const ServeSettings& settings) {
+  const server::ServeFlags& flags = settings.flags;
+  for (const std::string& name : settings.ignored)
+    tell(flags, "warning", fmt::format("{}: accepted without effect", name));
+  const Clock::time_point begin = Clock::now();
+  server::Server server(settings.engine, flags);
+  const bool is_local = flags.host == "localhost" || flags.host == "::1" || flags.host.starts_with("127.");
+  if (!is_local && flags.uds.empty() && flags.api_keys.empty())
+    tell(flags, "warning",
+         fmt::format("all who reach {} may use the model (--api-key asks for a key)", printable(flags.host)));
+  const auto line = std::make_shared<ProgressLine>();
+  server.start(terminal_progress(line));
+  line->clear();
+  for (const std::string& warning : server.warnings()) tell(flags, "warning", warning);
+  const std::chrono::duration<double> seconds = Clock::now() - begin;
+  tell(flags, "info",
+       fmt::format("Packhorse {}: {} ready on {} (loaded in {:.2f} s)", version(), printable(server.model_name()),
+                   server.url(), seconds.count()));
+  wait_for_signal(server);
+  drain(server, flags);
+}
+
+}  // namespace
+
+Command add_serve_command(CLI::App& program) {
+  const auto settings = std::make_shared<ServeSettings>();
+  CLI::App* command = program.add_subcommand("serve", "Answer OpenAI's HTTP interface");
+  command->allow_extras();
+  settings->add_to(*command);
+  return {command, [settings, command] {
+            settings->finish(*command);
+            serve(*settings);
+          }};
+}
+
+}  // namespace packhorse::cli

@@ -1,0 +1,91 @@
+#include "app/server/access_log.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "packhorse/packhorse.h"
+
+namespace packhorse::server {
+namespace {
+
+constexpr size_t kMaxPath = 200;
+constexpr std::chrono::seconds kGarbageInterval{1};
+
+std::string text_line(const AccessRecord& record, int64_t n_untold) {
+  const HttpRequest& request = *record.request;
+  const std::string more = n_untold > 0 ? fmt::format(" ({} more of that kind)", n_untold) : "";
+  return fmt::format("{} {} \"{} {}\" {} {:.1f}ms {}B {}{}", log_time(), printable(request.client),
+                     request.method.empty() ? "?" : printable(request.method), printable(request.path, kMaxPath),
+                     record.status, record.seconds * 1000, record.n_bytes_sent, printable(request.id), more);
+}
+
+std::string json_line(const AccessRecord& record, int64_t n_untold) {
+  const HttpRequest& request = *record.request;
+  nlohmann::ordered_json line = {{"time", log_time()},
+                                 {"client", request.client},
+                                 {"method", printable(request.method)},
+                                 {"path", printable(request.path, kMaxPath)},
+                                 {"status", record.status},
+                                 {"seconds", std::round(record.seconds * 1e6) / 1e6},
+                                 {"bytes", record.n_bytes_sent},
+                                 {"request_id", request.id}};
+  if (n_untold > 0) line["untold"] = n_untold;
+  return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+}  // namespace
+
+void AccessLog::add(const AccessRecord& record) {
+  if (format_ == AccessLogFormat::none || !record.request) return;
+  const bool is_garbage = record.request->method.empty() || record.request->path.empty();
+  if (is_garbage && !may_tell_of_garbage()) return;
+  const int64_t n_untold = is_garbage ? std::exchange(n_untold_, 0) : 0;
+  writer_.write(format_ == AccessLogFormat::json ? json_line(record, n_untold) : text_line(record, n_untold));
+}
+
+bool AccessLog::may_tell_of_garbage() {
+  const auto now = std::chrono::steady_clock::now();
+  if (last_garbage_ != decltype(last_garbage_){} && now - last_garbage_ < kGarbageInterval) {
+    ++n_untold_;
+    return false;
+  }
+  last_garbage_ = now;
+  return true;
+}
+
+std::string_view handler_label(const HttpRequest& request) {
+  static constexpr std::array<std::string_view, 19> kPaths = {"/",
+                                                              "/v1/models",
+                                                              "/v1/completions",
+                                                              "/v1/chat/completions",
+                                                              "/v1/responses",
+                                                              "/v1/messages",
+                                                              "/v1/messages/count_tokens",
+                                                              "/v1/embeddings",
+                                                              "/tokenize",
+                                                              "/detokenize",
+                                                              "/tokenizer_info",
+                                                              "/health",
+                                                              "/ping",
+                                                              "/version",
+                                                              "/metrics",
+                                                              "/load",
+                                                              "/app.js",
+                                                              "/style.css",
+                                                              "/icon.svg"};
+  const auto it = std::find(kPaths.begin(), kPaths.end(), request.path);
+  if (it != kPaths.end()) return *it;
+  return request.path.starts_with("/v1/models/") ? "/v1/models/{id}" : "other";
+}
+
+std::string_view method_label(const HttpRequest& request) {
+  static constexpr std::array<std::string_view, 7> kMethods = {"GET",    "POST",    "HEAD", "PUT",
+                                                               "DELETE", "OPTIONS", "PATCH"};
+  const auto it = std::find(kMethods.begin(), kMethods.end(), request.method);
+  return it != kMethods.end() ? *it : "other";
+}
+
+}  // namespace packhorse::server

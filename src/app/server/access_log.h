@@ -1,0 +1,35 @@
+#pragma once
+// One line for each answer: who asked for what, and how it ended. Never keys, queries or bodies.
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "app/server/http/http_server.h"
+#include "app/server/log_writer.h"
+
+namespace packhorse::server {
+
+enum class AccessLogFormat : uint8_t { none, text, json };
+
+/// Used on one thread.
+class AccessLog {
+ public:
+  AccessLog(LogWriter& writer, AccessLogFormat format) : writer_(writer), format_(format) {}
+  void add(const AccessRecord& record);
+
+ private:
+  bool may_tell_of_garbage();
+
+  LogWriter& writer_;
+  AccessLogFormat format_;
+  std::chrono::steady_clock::time_point last_garbage_{};
+  int64_t n_untold_ = 0;  // bytes that were no requests, since the last line about one
+};
+
+/// Path and method as metrics label them: of a set that clients cannot enlarge.
+std::string_view handler_label(const HttpRequest& request);
+std::string_view method_label(const HttpRequest& request);
+
+}  // namespace packhorse::server

@@ -1,0 +1,39 @@
+#include "app/server/api/answer_text.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <iterator>
+
+#include "app/server/api/json_text.h"
+
+namespace packhorse::server {
+
+void append_usage(std::string& out, const Usage& usage, const UsageDetails& details) {
+  const auto append = std::back_inserter(out);
+  fmt::format_to(append, R"({{"prompt_tokens":{},"total_tokens":{},"completion_tokens":{})", usage.prompt_tokens,
+                 usage.prompt_tokens + usage.completion_tokens, usage.completion_tokens);
+  if (details.cached_tokens) {
+    fmt::format_to(append, R"(,"prompt_tokens_details":{{"cached_tokens":{}}})", usage.cached_tokens);
+  }
+  if (details.reasoning_tokens) {
+    fmt::format_to(append, R"(,"completion_tokens_details":{{"reasoning_tokens":{}}})", usage.reasoning_tokens);
+  }
+  out += '}';
+}
+
+void append_stop_reason(std::string& out, const std::optional<std::string>& text, std::optional<int64_t> token_id) {
+  if (text) {
+    append_json_string(out, *text);
+  } else if (token_id) {
+    fmt::format_to(std::back_inserter(out), "{}", *token_id);
+  } else {
+    out += "null";
+  }
+}
+
+void append_token_ids(std::string& out, const std::vector<int32_t>& ids) {
+  fmt::format_to(std::back_inserter(out), "[{}]", fmt::join(ids, ","));
+}
+
+}  // namespace packhorse::server

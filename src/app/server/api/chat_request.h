@@ -1,0 +1,42 @@
+#pragma once
+// One chat as all chat APIs see it, once their own notation is read.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "app/server/api/chat_messages.h"
+#include "app/server/api/chat_tools.h"
+#include "app/server/api/fields.h"
+#include "app/server/context.h"
+
+namespace packhorse::server {
+
+struct ChatRequest {
+  Json messages = Json::array();  // as the template takes them
+  ChatTools tools;
+  Json template_kwargs = Json::object();
+  std::string chat_template;  // instead of the model's own
+  bool add_generation_prompt = true;
+  bool continue_final_message = false;
+  Prompt prompt;                      // without its text: that is what the template makes of all this
+  std::optional<int64_t> truncation;  // keep the last so many tokens of the prompt
+  SamplingParams params;              // max_tokens as asked for
+  bool include_reasoning = true;
+};
+
+/// Template that a chat is rendered by.
+const std::string& template_of(const ServerContext& context, const ChatRequest& chat);
+
+/// What the template gets beside messages: the server's defaults, then `kwargs` (null or an object) over these. Throws
+/// HttpError{400} for names that are reserved.
+Json template_kwargs(const ServerContext& context, const Json* kwargs);
+/// How much a model should reason, under the names that templates know. `effort` "none" turns thinking off.
+void set_reasoning_effort(Json& kwargs, const std::string& effort);
+/// Turns thinking off where the template can and the request did not say otherwise.
+void disable_thinking(Json& kwargs);
+
+/// The chat in the body of a chat completion, all but how it is to be answered. Throws HttpError{400, 404}.
+ChatRequest read_chat(const ServerContext& context, const Fields& body);
+
+}  // namespace packhorse::server

@@ -1,0 +1,154 @@
+// /v1/embeddings.
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <bit>
+#include <ctime>
+#include <iterator>
+#include <utility>
+
+#include "app/server/api/answer_text.h"
+#include "app/server/api/base64.h"
+#include "app/server/api/errors.h"
+#include "app/server/api/fields.h"
+#include "app/server/api/generation.h"
+#include "app/server/api/handlers.h"
+#include "app/server/api/json_text.h"
+#include "app/server/api/prompt_tokens.h"
+
+namespace packhorse::server {
+namespace {
+
+/// Texts or lists of token ids: each element is the input for one embedding.
+std::vector<const Json*> read_inputs(const ServerContext& context, const Fields& body) {
+  const Json* input = body.find("input");
+  if (!input || !(input->is_string() || input->is_array()) || input->empty()) {
+    body.fail("input", "must be a text, token ids, or a list of either, and not empty");
+  }
+  if (input->is_string() || input->front().is_number()) return {input};
+  const auto n_inputs = static_cast<int64_t>(input->size());
+  if (n_inputs > context.options.max_prompts) {
+    body.fail("input",
+              fmt::format("more than {} inputs in one request (got {})", context.options.max_prompts, n_inputs));
+  }
+  std::vector<const Json*> inputs;
+  for (const Json& element : *input) inputs.push_back(&element);
+  return inputs;
+}
+
+Prompt read_input(const ServerContext& context, const Fields& body, const Json& input) {
+  const auto truncation = read_truncation(context, body);
+  Prompt prompt;
+  if (input.is_string()) {
+    const std::string& text = input.get_ref<const std::string&>();
+    if (text.empty()) body.fail("input", "a text must not be empty");
+    prompt = tokenized_prompt(context, text, body.flag("add_special_tokens").value_or(true), truncation, "input");
+  } else {
+    const Json ids{{"input", input}};
+    prompt.token_ids = Fields(ids).whole_numbers("input");
+    truncate(*prompt.token_ids, truncation);
+  }
+  read_prompt_options(body, prompt);
+  return prompt;
+}
+
+PoolingParams read_pooling(const ServerContext& context, const Fields& body) {
+  PoolingParams params;
+  const std::string pooling = body.text("pooling").value_or(context.options.pooling_type);
+  if (pooling != "last" && pooling != "mean") {
+    body.fail("pooling", fmt::format("must be 'last' or 'mean' (got '{}')", printable(pooling, 40)));
+  }
+  params.pooling = pooling == "mean" ? PoolingParams::Pooling::mean : PoolingParams::Pooling::last;
+  params.dimensions = body.whole_number("dimensions");
+  params.normalize = body.flag("normalize").value_or(true);
+  return params;
+}
+
+bool read_is_base64(const Fields& body) {
+  const std::string format = body.text("encoding_format").value_or("float");
+  if (format != "float" && format != "base64") {
+    body.fail("encoding_format", fmt::format("must be 'float' or 'base64' (got '{}')", printable(format, 40)));
+  }
+  return format == "base64";
+}
+
+/// The floats' bytes, little-endian.
+std::string bytes_of(const std::vector<float>& values) {
+  std::string bytes;
+  bytes.reserve(values.size() * 4);
+  for (const float value : values) {
+    const auto bits = std::bit_cast<uint32_t>(value);
+    for (int shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(bits >> shift & 0xff);
+  }
+  return bytes;
+}
+
+/// Vectors as they come, in any order; the answer when all are there.
+class EmbeddingAnswer {
+ public:
+  EmbeddingAnswer(std::string id, std::string model, size_t n, bool is_base64, UsageDetails details)
+      : id_(std::move(id)), model_(std::move(model)), is_base64_(is_base64), details_(details), vectors_(n) {}
+
+  void take(size_t index, RequestOutput&& output) {
+    if (!output.finished) return;
+    if (!output.embedding) throw HttpError(500, "the model gave no embedding for this input");
+    if (is_base64_) {
+      vectors_[index] = fmt::format(R"("{}")", base64(bytes_of(*output.embedding)));
+    } else {
+      vectors_[index] = fmt::format("[{}]", fmt::join(*output.embedding, ","));
+    }
+  }
+
+  std::string json(const Usage& usage) const {
+    std::string out = fmt::format(R"({{"id":{},"object":"list","created":{},"model":{},"data":[)",
+                                  safe_json_string(id_), std::time(nullptr), safe_json_string(model_));
+    for (size_t i = 0; i < vectors_.size(); ++i) {
+      fmt::format_to(std::back_inserter(out), R"({}{{"index":{},"object":"embedding","embedding":{}}})",
+                     i > 0 ? "," : "", i, vectors_[i]);
+    }
+    out += R"(],"usage":)";
+    append_usage(out, usage, details_);
+    return out += '}';
+  }
+
+ private:
+  const std::string id_, model_;
+  const bool is_base64_;
+  const UsageDetails details_;
+  std::vector<std::string> vectors_;  // as JSON
+};
+
+void answer_embeddings(ServerContext& context, const HttpRequestPtr& request, const ReplyPtr& reply) {
+  require_room(context, 1);
+  const Json json = parse_body(*request);
+  const Fields body(json);
+  const std::string model = requested_model(context, body);
+  const std::vector<const Json*> inputs = read_inputs(context, body);
+  require_room(context, static_cast<int64_t>(inputs.size()));
+  const PoolingParams pooling = read_pooling(context, body);
+  const auto answer =
+      std::make_shared<EmbeddingAnswer>(answer_id("embd-", *request, body), model, inputs.size(), read_is_base64(body),
+                                        UsageDetails{.cached_tokens = context.options.enable_prompt_tokens_details});
+  std::vector<GenerationJob> jobs;
+  for (const Json* input : inputs) jobs.push_back({read_input(context, body, *input), SamplingParams(), pooling});
+  start_generation(
+      context, request, reply, std::move(jobs),
+      {.on_start = {},
+       .on_output = [answer](size_t index, RequestOutput&& output) { answer->take(index, std::move(output)); },
+       .on_end = [answer, reply](const Usage& usage) { reply->send(200, "application/json", answer->json(usage)); },
+       .on_error = [reply](const std::exception_ptr& error) { send_error(*reply, error); }});
+}
+
+}  // namespace
+
+void add_embedding_routes(HttpServer& server, ServerContext& context) {
+  server.add_route({.method = "POST",
+                    .path = "/v1/embeddings",
+                    .handler = [&context](const HttpRequestPtr& request, const ReplyPtr& reply) {
+                      answer_embeddings(context, request, reply);
+                    }});
+}
+
+}  // namespace packhorse::server

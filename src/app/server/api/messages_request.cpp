@@ -1,0 +1,197 @@
+#include "app/server/api/messages_request.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "app/server/api/errors.h"
+
+namespace packhorse::server {
+namespace {
+
+/// Adds a line to a text.
+void join(std::string& text, const std::string& more) {
+  if (!text.empty()) text += '\n';
+  text += more;
+}
+
+/// One message of the body, which may be several for a template: each result of a tool is one of its own.
+class MessageReader {
+ public:
+  MessageReader(const Fields& fields, bool is_answer, Json& out) : fields_(fields), is_answer_(is_answer), out_(out) {}
+
+  void read() {
+    const Json* content = fields_.find("content");
+    const std::string where = fields_.path("content");
+    const bool is_list = content && content->is_array() && !content->empty();
+    const bool is_text = content && content->is_string() && *content != "";
+    if (!is_list && !is_text) fields_.fail("content", "must be a text or a list of blocks, and not empty");
+    if (is_text) {
+      text_ = content->get<std::string>();
+    } else {
+      size_t i = 0;
+      for (const Json& block : *content) read_block(block, fmt::format("{}[{}]", where, i++));
+    }
+    append();
+  }
+
+ private:
+  void read_block(const Json& block, const std::string& where) {
+    if (!block.is_object()) throw HttpError(400, where + ": must be an object", where);
+    const Fields fields(block, where + ".");
+    const std::string type = fields.text("type").value_or("");
+    if (type == "text") {
+      join(text_, text_of_content(Json::array({block}), where));
+    } else if (type == "tool_result" && !is_answer_) {
+      read_result(fields);
+    } else if (type == "tool_use" && is_answer_) {
+      read_call(fields);
+    } else if (type == "thinking" && is_answer_) {
+      join(reasoning_, fields.text("thinking").value_or(""));
+    } else if (type != "redacted_thinking" || !is_answer_) {
+      fields.fail("type", fmt::format("'{}' is not supported here: this model reads text alone, and nothing is fetched",
+                                      printable(type, 40)));
+    }
+  }
+
+  void read_result(const Fields& fields) {
+    const auto id = fields.text("tool_use_id");
+    if (!id) fields.fail("tool_use_id", "is missing");
+    const Json* content = fields.find("content");
+    const bool is_empty = !content || (content->is_array() && content->empty());
+    out_.push_back(Json{{"role", "tool"},
+                        {"tool_call_id", *id},
+                        {"content", is_empty ? "" : text_of_content(*content, fields.path("content"))}});
+  }
+
+  void read_call(const Fields& fields) {
+    const auto name = fields.text("name");
+    if (!name || name->empty()) fields.fail("name", "is missing");
+    const Json* input = fields.object("input");
+    calls_.push_back(Json{{"id", fields.text("id").value_or("")},
+                          {"type", "function"},
+                          {"function", {{"name", *name}, {"arguments", input ? *input : Json::object()}}}});
+  }
+
+  void append() {
+    const bool has_rest = !calls_.empty() || !reasoning_.empty();
+    if (text_.empty() && !has_rest) return;  // results alone
+    Json message;
+    message["role"] = is_answer_ ? "assistant" : "user";
+    if (!reasoning_.empty()) message["reasoning"] = std::move(reasoning_);
+    if (!calls_.empty()) message["tool_calls"] = std::move(calls_);
+    if (!text_.empty()) message["content"] = std::move(text_);
+    out_.push_back(std::move(message));
+  }
+
+  const Fields& fields_;
+  const bool is_answer_;
+  Json& out_;
+  std::string text_, reasoning_;
+  Json calls_ = Json::array();
+};
+
+Json chat_messages(const Fields& body) {
+  Json out = Json::array();
+  if (const Json* system = body.find("system")) {
+    std::string text = system->is_array() && system->empty() ? "" : text_of_content(*system, body.path("system"));
+    if (!text.empty()) out.push_back(Json{{"role", "system"}, {"content", std::move(text)}});
+  }
+  const Json* messages = body.array("messages");
+  if (!messages || messages->empty()) body.fail("messages", "must be a list of at least one message");
+  size_t i = 0;
+  for (const Json& message : *messages) {
+    const std::string where = fmt::format("{}[{}]", body.path("messages"), i++);
+    if (!message.is_object()) throw HttpError(400, where + ": must be an object", where);
+    const Fields fields(message, where + ".");
+    const std::string role = fields.text("role").value_or("");
+    if (role != "user" && role != "assistant") {
+      fields.fail("role", fmt::format("must be 'user' or 'assistant' (got '{}')", printable(role, 40)));
+    }
+    MessageReader(fields, role == "assistant", out).read();
+  }
+  return out;
+}
+
+void read_choice(const Fields& body, ChatTools& tools) {
+  const Json* choice = body.object("tool_choice");
+  if (!choice) return;
+  const Fields fields(*choice, body.path("tool_choice."));
+  tools.is_parallel = !fields.flag("disable_parallel_tool_use").value_or(false);
+  const std::string type = fields.text("type").value_or("");
+  if (type == "none") {
+    tools.mode = ToolMode::none;
+  } else if (tools.definitions.is_null()) {
+    body.fail("tool_choice", "needs tools");
+  } else if (type == "any") {
+    tools.mode = ToolMode::required;
+  } else if (type == "tool") {
+    choose_tool(tools, fields.text("name").value_or(""), fields.path("name"));
+  } else if (type != "auto") {
+    fields.fail("type", fmt::format("must be auto, any, tool or none (got '{}')", printable(type, 40)));
+  }
+}
+
+ChatTools read_tools_of_messages(const Fields& body) {
+  ChatTools tools;
+  if (const Json* list = body.array("tools")) {
+    size_t i = 0;
+    for (const Json& tool : *list) {
+      const std::string where = fmt::format("{}[{}]", body.path("tools"), i++);
+      if (!tool.is_object()) throw HttpError(400, where + ": must be an object", where);
+      const Fields fields(tool, where + ".");
+      if (fields.text("type").value_or("custom") != "custom") fields.fail("type", "must be 'custom'");
+      Json function{{"name", fields.text("name").value_or("")}};
+      if (auto description = fields.text("description")) function["description"] = *std::move(description);
+      if (const Json* schema = fields.object("input_schema")) function["parameters"] = *schema;
+      add_tool(tools, tool_definition(Fields(function, where + "."), function), where);
+    }
+  }
+  if (!tools.definitions.is_null()) tools.mode = ToolMode::parsed;
+  read_choice(body, tools);
+  return tools;
+}
+
+void read_thinking(const Fields& body, Json& kwargs) {
+  const Json* thinking = body.object("thinking");
+  if (!thinking) return;
+  const std::string type = Fields(*thinking, body.path("thinking.")).text("type").value_or("");
+  if (type == "disabled") {
+    disable_thinking(kwargs);
+  } else if (type == "enabled" || type == "adaptive") {
+    for (const char* name : {"enable_thinking", "thinking"}) kwargs[name] = true;
+  } else {
+    body.fail("thinking", "type must be 'enabled', 'adaptive' or 'disabled'");
+  }
+}
+
+/// Whether the last message is the beginning of the answer.
+bool is_prefill(const Json& messages) {
+  const Json& last = messages.back();
+  return last.at("role") == "assistant" && last.contains("content") && !last.contains("tool_calls");
+}
+
+}  // namespace
+
+ChatRequest read_messages_chat(const ServerContext& context, const Fields& body, bool needs_max_tokens) {
+  ChatRequest chat;
+  chat.template_kwargs = template_kwargs(context, body.object("chat_template_kwargs"));
+  read_thinking(body, chat.template_kwargs);
+  const TemplateTraits traits =
+      template_traits(template_of(context, chat), context.options.chat_template_content_format);
+  const Json messages{{"messages", chat_messages(body)}};
+  chat.messages = read_messages(Fields(messages), "messages", traits);
+  chat.continue_final_message = is_prefill(chat.messages);
+  chat.add_generation_prompt = !chat.continue_final_message;
+  chat.tools = read_tools_of_messages(body);
+  chat.params = read_sampling(context, body);
+  if (chat.params.n != 1) body.fail("n", "must be 1: messages have one answer");
+  if (auto stops = body.texts("stop_sequences")) chat.params.stop = *std::move(stops);
+  chat.params.max_tokens = body.whole_number("max_tokens");
+  if (needs_max_tokens && !chat.params.max_tokens) body.fail("max_tokens", "is missing");
+  read_prompt_options(body, chat.prompt);
+  chat.prompt.add_special_tokens = false;
+  return chat;
+}
+
+}  // namespace packhorse::server

@@ -1,0 +1,107 @@
+// /tokenize, /detokenize, /tokenizer_info: what clients need to count and cut prompts as the model does.
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "app/server/api/chat_request.h"
+#include "app/server/api/chat_run.h"
+#include "app/server/api/errors.h"
+#include "app/server/api/fields.h"
+#include "app/server/api/handlers.h"
+#include "app/server/api/json_text.h"
+
+namespace packhorse::server {
+namespace {
+
+constexpr std::string_view kJsonType = "application/json";
+
+/// Tokens of the body's prompt, or of its messages as the chat template renders them.
+std::vector<int32_t> tokens_of(const ServerContext& context, const Fields& body) {
+  if (!body.find("messages")) {
+    const auto text = body.text("prompt");
+    if (!text) body.fail("prompt", "is missing, and so is messages");
+    return context.engine.engine().tokenize(*text, body.flag("add_special_tokens").value_or(true));
+  }
+  if (body.find("prompt")) body.fail("prompt", "is given beside messages");
+  const Prompt prompt = render_prompt(context, read_chat(context, body));
+  return {prompt.token_ids->begin(), prompt.token_ids->end()};
+}
+
+std::string token_texts(const Engine& engine, const std::vector<int32_t>& tokens) {
+  std::string list = "[";
+  for (const int32_t token : tokens) {
+    if (list.size() > 1) list += ',';
+    append_json_string(list, engine.detokenize({token}, false));
+  }
+  return list += ']';
+}
+
+void tokenize(const ServerContext& context, const HttpRequest& request, Reply& reply) {
+  const Json json = parse_body(request);
+  const Fields body(json);
+  requested_model(context, body);
+  const bool wants_texts = body.flag("return_token_strs").value_or(false);
+  const Engine& engine = context.engine.engine();
+  const std::vector<int32_t> tokens = tokens_of(context, body);
+  reply.send(
+      200, kJsonType,
+      fmt::format(R"({{"count":{},"max_model_len":{},"tokens":[{}],"token_strs":{}}})", tokens.size(),
+                  engine.max_model_len(), fmt::join(tokens, ","), wants_texts ? token_texts(engine, tokens) : "null"));
+}
+
+void detokenize(const ServerContext& context, const HttpRequest& request, Reply& reply) {
+  const Json json = parse_body(request);
+  const Fields body(json);
+  requested_model(context, body);
+  const auto ids = body.whole_numbers("tokens");
+  if (!ids) body.fail("tokens", "is missing");
+  const Engine& engine = context.engine.engine();
+  const int64_t n_ids = engine.vocab_size();
+  const auto wrong = std::find_if(ids->begin(), ids->end(), [&](int64_t id) { return id < 0 || id >= n_ids; });
+  if (wrong != ids->end()) {
+    body.fail("tokens", fmt::format("token id {} is out of vocabulary (limit {})", *wrong, n_ids - 1));
+  }
+  const std::string text = engine.detokenize({ids->begin(), ids->end()}, false);
+  reply.send(200, kJsonType, fmt::format(R"({{"prompt":{}}})", json_string(text)));
+}
+
+Json token_text(const Engine& engine, std::optional<int32_t> token) {
+  if (!token) return nullptr;
+  return engine.detokenize({*token}, false);
+}
+
+/// What of a tokenizer_config.json clients such as lm-eval look for.
+void show_tokenizer(const ServerContext& context, Reply& reply) {
+  const Engine& engine = context.engine.engine();
+  const std::string& chat_template = engine.chat_template();
+  const Json info = {{"tokenizer_class", "PackhorseTokenizer"},
+                     {"model_max_length", engine.max_model_len()},
+                     {"vocab_size", engine.vocab_size()},
+                     {"bos_token", token_text(engine, engine.bos_token_id())},
+                     {"eos_token", token_text(engine, engine.eos_token_id())},
+                     {"pad_token", token_text(engine, engine.eos_token_id())},
+                     {"chat_template", chat_template.empty() ? Json() : Json(chat_template)}};
+  reply.send(200, kJsonType, info.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+}  // namespace
+
+void add_tokenizer_routes(HttpServer& server, ServerContext& context) {
+  const auto add = [&](const char* method, const char* path, auto handle) {
+    server.add_route({.method = method,
+                      .path = path,
+                      .handler = [&context, handle](const HttpRequestPtr& request, const ReplyPtr& reply) {
+                        handle(context, *request, *reply);
+                      }});
+  };
+  add("POST", "/tokenize", tokenize);
+  add("POST", "/detokenize", detokenize);
+  if (!context.options.enable_tokenizer_info_endpoint) return;
+  add("GET", "/tokenizer_info",
+      [](const ServerContext& c, const HttpRequest&, Reply& reply) { show_tokenizer(c, reply); });
+}
+
+}  // namespace packhorse::server

@@ -1,0 +1,375 @@
+// Rows 65, 82, 87 and 90 of the fault catalogue: what a chat may consist of.
+#include "app/server/api/chat_request.h"
+
+#include <gmock/gmock.h>
+
+#include "app/server/api/chat_run.h"
+#include "app/server/api/messages_request.h"
+#include "app/server/api/responses_request.h"
+#include "app/server_testing.h"
+
+namespace packhorse::server {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::refusal;
+using testing::SmallServer;
+
+Json messages_of(const std::string& messages, const TemplateTraits& traits = {}) {
+  const Json body = Json::parse(R"({"messages": )" + messages + "}");
+  return read_messages(Fields(body), "messages", traits);
+}
+
+HttpError refused_messages(const std::string& messages) {
+  return refusal([&] { messages_of(messages); });
+}
+
+ChatTools tools_of(const std::string& body_text) {
+  const Json body = Json::parse(body_text);
+  return read_tools(Fields(body));
+}
+
+HttpError refused_tools(const std::string& body) {
+  return refusal([&] { tools_of(body); });
+}
+
+constexpr const char* kWeather = R"({"type": "function", "function": {"parameters": {"type": "object", "properties":
+    {"city": {"type": "string"}}, "required": ["city"]}, "name": "weather", "description": "d", "strict": true}})";
+
+TEST(ChatMessages, text_parts_become_one_text_or_stay_parts) {
+  const std::string message = R"([{"role": "user", "name": "ann", "content": [{"type": "text", "text": "a"}, "b"]}])";
+  EXPECT_EQ(messages_of(message), Json::parse(R"([{"role": "user", "content": "a\nb", "name": "ann"}])"));
+  EXPECT_EQ(messages_of(message, {.wants_parts = true})[0]["content"],
+            Json::parse(R"([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])"));
+  EXPECT_EQ(messages_of(R"([{"role": "user", "content": "a"}])", {.wants_parts = true})[0]["content"],
+            Json::parse(R"([{"type": "text", "text": "a"}])"));
+}
+
+TEST(ChatMessages, arguments_of_calls_become_objects) {
+  const Json messages = messages_of(R"([{"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "type":
+      "function", "function": {"name": "f", "arguments": "{\"b\": 1, \"a\": [2]}"}}, {"function": {"name": "g",
+      "arguments": ""}}]}, {"role": "tool", "tool_call_id": "c1", "content": "3"}])");
+  EXPECT_EQ(messages, Json::parse(R"([{"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function":
+      {"name": "f", "arguments": {"b": 1, "a": [2]}}}, {"type": "function", "function": {"name": "g", "arguments":
+      {}}}]}, {"role": "tool", "content": "3", "tool_call_id": "c1"}])"));
+  const HttpError error = refused_messages(R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f",
+      "arguments": "[1]"}}]}])");
+  EXPECT_EQ(error.param, "messages[0].tool_calls[0].function.arguments");
+}
+
+TEST(ChatMessages, developer_is_system_where_the_template_knows_no_better) {
+  const std::string message = R"([{"role": "developer", "content": "x"}])";
+  EXPECT_EQ(messages_of(message)[0]["role"], "system");
+  EXPECT_EQ(messages_of(message, {.knows_developer = true})[0]["role"], "developer");
+}
+
+TEST(ChatMessages, the_template_shows_whether_it_wants_parts) {
+  EXPECT_TRUE(template_traits("{%- for part in message['content'] -%}", "auto").wants_parts);
+  EXPECT_TRUE(template_traits("{% for part in message.content %}", "").wants_parts);
+  EXPECT_FALSE(template_traits("{% for m in messages %}{{ m.content }}{% endfor %}", "auto").wants_parts);
+  EXPECT_TRUE(template_traits("", "openai").wants_parts);
+  EXPECT_FALSE(template_traits("{% for part in message.content %}", "string").wants_parts);
+}
+
+TEST(ChatMessages, fault_082_messages_that_are_none) {
+  struct Case {
+    const char* messages;
+    const char* param;
+  };
+  const Case cases[] = {
+      {"[]", "messages"},
+      {"null", "messages"},
+      {"{}", "messages"},
+      {"[1]", "messages[0]"},
+      {R"([{"content": "x"}])", "messages[0].role"},
+      {R"([{"role": "king", "content": "x"}])", "messages[0].role"},
+      {R"([{"role": 1, "content": "x"}])", "messages[0].role"},
+      {R"([{"role": "user"}])", "messages[0].content"},
+      {R"([{"role": "user", "content": null}])", "messages[0].content"},
+      {R"([{"role": "assistant", "content": null}])", "messages[0].content"},
+      {R"([{"role": "user", "content": []}])", "messages[0].content"},
+      {R"([{"role": "user", "content": 5}])", "messages[0].content"},
+      {R"([{"role": "user", "content": [5]}])", "messages[0].content[0]"},
+      {R"([{"role": "user", "content": [{"type": "text"}]}])", "messages[0].content[0].text"},
+      {R"([{"role": "assistant", "tool_calls": [{"function": {}}]}])", "messages[0].tool_calls[0].function.name"},
+  };
+  for (const Case& c : cases) {
+    const HttpError error = refused_messages(c.messages);
+    EXPECT_EQ(error.status, 400) << c.messages;
+    EXPECT_EQ(error.param, c.param) << c.messages;
+  }
+}
+
+TEST(ChatMessages, fault_090_nothing_is_fetched) {
+  for (const char* part :
+       {R"({"type": "image_url", "image_url": {"url": "http://169.254.169.254/"}})",
+        R"({"type": "input_audio", "input_audio": {}})", R"({"type": "file", "file": "file://x"})"}) {
+    const HttpError error = refused_messages(R"([{"role": "user", "content": [)" + std::string(part) + "]}]");
+    EXPECT_EQ(error.status, 400);
+    EXPECT_THAT(error.message, HasSubstr("is not supported"));
+    EXPECT_EQ(error.param, "messages[0].content[0].type");
+  }
+}
+
+TEST(ChatTools, definitions_have_the_order_that_templates_print) {
+  const ChatTools tools = tools_of(R"({"tools": [)" + std::string(kWeather) + "]}");
+  EXPECT_EQ(tools.mode, ToolMode::parsed);
+  EXPECT_EQ(tools.definitions.dump(),
+            R"([{"type":"function","function":{"name":"weather","description":"d","parameters":{"type":"object",)"
+            R"("properties":{"city":{"type":"string"}},"required":["city"]}}}])");
+}
+
+TEST(ChatTools, choices) {
+  const std::string tools = R"({"tools": [)" + std::string(kWeather) + R"(], "tool_choice": )";
+  EXPECT_EQ(tools_of(tools + R"("none"})").mode, ToolMode::none);
+  EXPECT_EQ(tools_of(tools + R"("auto"})").mode, ToolMode::parsed);
+  EXPECT_EQ(tools_of(tools + R"("required"})").mode, ToolMode::required);
+  const ChatTools named = tools_of(tools + R"({"type": "function", "function": {"name": "weather"}}})");
+  EXPECT_EQ(named.mode, ToolMode::named);
+  EXPECT_EQ(named.name, "weather");
+  EXPECT_EQ(Json::parse(*tool_constraint(named).json)["required"], Json::array({"city"}));
+  EXPECT_EQ(tools_of("{}").mode, ToolMode::none);
+  EXPECT_EQ(tools_of(R"({"tool_choice": "none"})").mode, ToolMode::none);
+}
+
+TEST(ChatTools, references_still_point_into_their_own_schema) {
+  ChatTools tools = tools_of(R"({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"$defs":
+      {"T": {"type": "object"}}, "type": "object", "properties": {"t": {"$ref": "#/$defs/T"}, "$ref": {"type":
+      "string"}}}}}], "tool_choice": "required", "parallel_tool_calls": false})");
+  const Json schema = Json::parse(*tool_constraint(tools).json);
+  EXPECT_EQ(schema["minItems"], 1);
+  EXPECT_EQ(schema["maxItems"], 1);
+  const Json& parameters = schema["items"]["anyOf"][0]["properties"]["parameters"];
+  const std::string reference = parameters["properties"]["t"]["$ref"];
+  EXPECT_EQ(schema.at(Json::json_pointer(reference.substr(1))), Json::parse(R"({"type": "object"})"));
+  EXPECT_EQ(parameters["properties"]["$ref"]["type"], "string");
+}
+
+TEST(ChatTools, fault_087_tools_that_are_none) {
+  const std::string weather = kWeather;
+  struct Case {
+    std::string body;
+    const char* param;
+  };
+  const Case cases[] = {
+      {R"({"tools": {}})", "tools"},
+      {R"({"tools": [1]})", "tools[0]"},
+      {R"({"tools": [{"type": "web_search"}]})", "tools[0].type"},
+      {R"({"tools": [{"type": "function"}]})", "tools[0].function"},
+      {R"({"tools": [{"type": "function", "function": {"name": ""}}]})", "tools[0].function.name"},
+      {R"({"tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]})",
+       "tools[0].function.parameters"},
+      {R"({"tools": [)" + weather + "," + weather + "]}", "tools[1]"},
+      {R"({"tool_choice": "auto"})", "tool_choice"},
+      {R"({"tool_choice": "required"})", "tool_choice"},
+      {R"({"tools": [)" + weather + R"(], "tool_choice": "any"})", "tool_choice"},
+      {R"({"tools": [)" + weather + R"(], "tool_choice": 1})", "tool_choice"},
+      {R"({"tools": [)" + weather + R"(], "tool_choice": {"type": "function", "function": {"name": "x"}}})",
+       "tool_choice"},
+      {R"({"tools": [)" + weather + R"(], "tool_choice": {"type": "function"}})", "tool_choice"},
+  };
+  for (const Case& c : cases) {
+    const HttpError error = refused_tools(c.body);
+    EXPECT_EQ(error.status, 400) << c.body;
+    EXPECT_EQ(error.param, c.param) << c.body;
+  }
+}
+
+class ChatRequests : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() { server_ = std::make_unique<SmallServer>(); }
+  static void TearDownTestSuite() { server_.reset(); }
+  static ServerContext& context() { return server_->context; }
+
+  static ChatRequest chat(const std::string& more) {
+    const Json body = Json::parse(R"({"messages": [{"role": "user", "content": "Hi"}])" + more + "}");
+    return read_chat(context(), Fields(body));
+  }
+  static std::string text(const std::string& more) { return render_text(context(), chat(more)); }
+  static Prompt prompt(const std::string& more) { return render_prompt(context(), chat(more)); }
+  static HttpError refused(const std::string& more) {
+    return refusal([&] { prompt(more); });
+  }
+
+ private:
+  inline static std::unique_ptr<SmallServer> server_;
+};
+
+TEST_F(ChatRequests, the_prompt_is_what_the_template_makes) {
+  EXPECT_THAT(text(""), HasSubstr("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"));
+  EXPECT_EQ(prompt("").token_ids->size(), context().engine.engine().tokenize(text(""), false).size());
+  EXPECT_EQ(prompt(R"(, "truncate_prompt_tokens": 3)").token_ids->size(), 3u);
+  EXPECT_EQ(prompt(R"(, "cache_salt": "s")").cache_salt, "s");
+}
+
+TEST_F(ChatRequests, token_limits_and_logprobs) {
+  EXPECT_EQ(chat(R"(, "max_tokens": 5)").params.max_tokens, 5);
+  EXPECT_EQ(chat(R"(, "max_tokens": 5, "max_completion_tokens": 7)").params.max_tokens, 7);
+  EXPECT_EQ(chat("").params.max_tokens, std::nullopt);
+  EXPECT_EQ(chat(R"(, "logprobs": true, "top_logprobs": 2)").params.logprobs, 2);
+  EXPECT_EQ(chat(R"(, "logprobs": true)").params.logprobs, 0);
+  EXPECT_EQ(chat(R"(, "logprobs": false)").params.logprobs, std::nullopt);
+  EXPECT_EQ(refused(R"(, "top_logprobs": 2)").param, "top_logprobs");
+  EXPECT_EQ(refused(R"(, "logprobs": true, "top_logprobs": -2)").param, "top_logprobs");
+  EXPECT_EQ(refused(R"(, "logprobs": 3)").param, "logprobs");
+}
+
+TEST_F(ChatRequests, the_last_message_may_be_continued) {
+  const Json body = Json::parse(R"({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content":
+      "Well"}], "continue_final_message": true})");
+  const ChatRequest chat = read_chat(context(), Fields(body));
+  EXPECT_FALSE(chat.add_generation_prompt);
+  EXPECT_TRUE(render_text(context(), chat).ends_with("<|im_start|>assistant\nWell"));
+  EXPECT_EQ(refused(R"(, "continue_final_message": true, "add_generation_prompt": true)").param,
+            "continue_final_message");
+}
+
+TEST_F(ChatRequests, fault_065_templates_of_requests) {
+  EXPECT_EQ(refused(R"(, "chat_template": "x")").param, "chat_template");
+  EXPECT_EQ(refused(R"(, "chat_template_kwargs": {"tokenize": true})").param, "chat_template_kwargs");
+  EXPECT_EQ(refused(R"(, "chat_template_kwargs": {"messages": []})").param, "chat_template_kwargs");
+  context().options.trust_request_chat_template = true;
+  EXPECT_EQ(text(R"(, "chat_template": "{{ messages[0].content }}{{ x }}", "chat_template_kwargs": {"x": 7})"), "Hi7");
+  EXPECT_EQ(refused(R"(, "chat_template": "{{ broken ")").status, 400);
+  context().options.trust_request_chat_template = false;
+}
+
+TEST_F(ChatRequests, kwargs_of_the_request_go_over_those_of_the_server) {
+  context().options.default_chat_template_kwargs = R"({"a": 1, "b": 2})";
+  const Json kwargs = chat(R"(, "chat_template_kwargs": {"b": 3}, "documents": [{"title": "t"}],
+                              "reasoning_effort": "none")")
+                          .template_kwargs;
+  context().options.default_chat_template_kwargs.clear();
+  EXPECT_EQ(kwargs["a"], 1);
+  EXPECT_EQ(kwargs["b"], 3);
+  EXPECT_EQ(kwargs["documents"][0]["title"], "t");
+  EXPECT_EQ(kwargs["enable_thinking"], false);
+  EXPECT_EQ(kwargs["reasoning_effort"], "none");
+  EXPECT_EQ(refused(R"(, "reasoning_effort": "huge")").param, "reasoning_effort");
+}
+
+TEST_F(ChatRequests, auto_needs_to_know_how_the_model_calls) {
+  ChatRequest with_tools = chat(R"(, "tools": [)" + std::string(kWeather) + "]");
+  EXPECT_EQ(refusal([&] { parser_options(context(), with_tools); }).param, "tool_choice");
+  context().options.tool_call_parser = "hermes";
+  const OutputParserOptions parser = parser_options(context(), with_tools);
+  EXPECT_EQ(parser.tool_parser, "hermes");
+  EXPECT_EQ(parser.tools, ToolMode::parsed);
+  context().options.enable_auto_tool_choice = false;
+  EXPECT_EQ(refusal([&] { parser_options(context(), with_tools); }).param, "tool_choice");
+  context().options.enable_auto_tool_choice = true;
+  context().options.tool_call_parser.clear();
+}
+
+TEST_F(ChatRequests, items_of_responses_become_messages) {
+  const Json body = Json::parse(R"({"instructions": "Be brief.", "max_output_tokens": 9, "input": [
+      {"role": "user", "content": [{"type": "input_text", "text": "q"}]},
+      {"type": "reasoning", "id": "r", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]},
+      {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{\"x\":1}"},
+      {"type": "function_call", "call_id": "d", "name": "g", "arguments": "{}"},
+      {"type": "function_call_output", "call_id": "c", "output": "1"},
+      {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a", "annotations": []}]}]})");
+  const ResponsesRequest request = read_responses_chat(context(), Fields(body), Json::parse(R"([{"role": "user",
+      "content": "before"}])"));
+  EXPECT_EQ(request.chat.messages, Json::parse(R"([{"role": "system", "content": "Be brief."},
+      {"role": "user", "content": "before"}, {"role": "user", "content": "q"},
+      {"role": "assistant", "reasoning": "hm", "tool_calls": [
+        {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"x": 1}}},
+        {"id": "d", "type": "function", "function": {"name": "g", "arguments": {}}}]},
+      {"role": "tool", "content": "1", "tool_call_id": "c"}, {"role": "assistant", "content": "a"}])"));
+  EXPECT_EQ(request.conversation.size(), request.chat.messages.size() - 1);
+  EXPECT_EQ(request.chat.params.max_tokens, 9);
+  EXPECT_EQ(request.settings["instructions"], "Be brief.");
+}
+
+TEST_F(ChatRequests, responses_that_are_refused) {
+  struct Case {
+    const char* body;
+    const char* param;
+  };
+  const Case cases[] = {
+      {R"({"input": ""})", "input"},
+      {R"({"input": []})", "input"},
+      {R"({"input": 1})", "input"},
+      {R"({"input": [{"type": "item_reference", "id": "x"}]})", "input[0].type"},
+      {R"({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]})",
+       "input[0].content[0].type"},
+      {R"({"input": "x", "background": true})", "background"},
+      {R"({"input": "x", "truncation": "auto"})", "truncation"},
+      {R"({"input": "x", "n": 2})", "n"},
+      {R"({"input": "x", "tools": [{"type": "web_search"}]})", "tools[0].type"},
+      {R"({"input": "x", "tool_choice": "required"})", "tool_choice"},
+      {R"({"input": "x", "reasoning": {"effort": "huge"}})", "reasoning_effort"},
+      {R"({"input": "x", "metadata": 1})", "metadata"},
+  };
+  for (const Case& c : cases) {
+    const Json body = Json::parse(c.body);
+    const HttpError error = refusal([&] { read_responses_chat(context(), Fields(body), nullptr); });
+    EXPECT_EQ(error.status, 400) << c.body;
+    EXPECT_EQ(error.param, c.param) << c.body;
+  }
+}
+
+TEST_F(ChatRequests, blocks_of_messages_become_messages) {
+  const Json body = Json::parse(R"({"max_tokens": 9, "system": [{"type": "text", "text": "Be brief."}], "messages": [
+      {"role": "user", "content": "q"},
+      {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": ""},
+        {"type": "text", "text": "a"}, {"type": "tool_use", "id": "c", "name": "f", "input": {"x": 1}}]},
+      {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": [{"type": "text", "text":
+        "1"}]}, {"type": "text", "text": "and?"}]}], "stop_sequences": ["end"],
+      "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+      "tool_choice": {"type": "any", "disable_parallel_tool_use": true}, "thinking": {"type": "disabled"}})");
+  const ChatRequest chat = read_messages_chat(context(), Fields(body), true);
+  EXPECT_EQ(chat.messages, Json::parse(R"([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "q"},
+      {"role": "assistant", "reasoning": "hm", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f",
+        "arguments": {"x": 1}}}], "content": "a"},
+      {"role": "tool", "content": "1", "tool_call_id": "c"}, {"role": "user", "content": "and?"}])"));
+  EXPECT_EQ(chat.tools.mode, ToolMode::required);
+  EXPECT_FALSE(chat.tools.is_parallel);
+  EXPECT_EQ(chat.params.stop, std::vector<std::string>{"end"});
+  EXPECT_EQ(chat.template_kwargs["enable_thinking"], false);
+  EXPECT_TRUE(chat.add_generation_prompt);
+}
+
+TEST_F(ChatRequests, an_answer_that_was_begun_is_continued) {
+  const Json body = Json::parse(R"({"max_tokens": 9, "messages": [{"role": "user", "content": "q"},
+      {"role": "assistant", "content": "Well"}]})");
+  const ChatRequest chat = read_messages_chat(context(), Fields(body), true);
+  EXPECT_TRUE(chat.continue_final_message);
+  EXPECT_TRUE(render_text(context(), chat).ends_with("assistant\nWell"));
+}
+
+TEST_F(ChatRequests, messages_that_are_refused) {
+  struct Case {
+    const char* body;
+    const char* param;
+  };
+  const Case cases[] = {
+      {R"({"max_tokens": 1})", "messages"},
+      {R"({"max_tokens": 1, "messages": []})", "messages"},
+      {R"({"messages": [{"role": "user", "content": "x"}]})", "max_tokens"},
+      {R"({"max_tokens": 1, "messages": [{"role": "system", "content": "x"}]})", "messages[0].role"},
+      {R"({"max_tokens": 1, "messages": [{"role": "user", "content": ""}]})", "messages[0].content"},
+      {R"({"max_tokens": 1, "messages": [{"role": "user", "content": []}]})", "messages[0].content"},
+      {R"({"max_tokens": 1, "messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]})",
+       "messages[0].content[0].type"},
+      {R"({"max_tokens": 1, "messages": [{"role": "user", "content": [{"type": "tool_use", "name": "f"}]}]})",
+       "messages[0].content[0].type"},
+      {R"({"max_tokens": 1, "messages": [{"role": "user", "content": "x"}], "tool_choice": {"type": "any"}})",
+       "tool_choice"},
+      {R"({"max_tokens": 1, "messages": [{"role": "user", "content": "x"}], "thinking": {"type": "maybe"}})",
+       "thinking"},
+      {R"({"max_tokens": 1, "messages": [{"role": "user", "content": "x"}], "tools": [{"name": "f", "input_schema":
+          []}]})",
+       "tools[0].input_schema"},
+  };
+  for (const Case& c : cases) {
+    const Json body = Json::parse(c.body);
+    const HttpError error = refusal([&] { read_messages_chat(context(), Fields(body), true); });
+    EXPECT_EQ(error.status, 400) << c.body;
+    EXPECT_EQ(error.param, c.param) << c.body;
+  }
+}
+
+}  // namespace
+}  // namespace packhorse::server
