@@ -7,11 +7,12 @@ namespace {
 
 constexpr int64_t kMax = 2048;
 
-/// A machine on which a step takes `fixed` seconds for each sequence that generates, and `each` for a prompt token.
+/// A machine on which a step takes `fixed` seconds for each sequence that generates, `each` for a prompt token, and
+/// `once` where there are such.
 struct Machine {
-  double fixed = 1e-3, each = 1e-4;
+  double fixed = 1e-3, each = 1e-4, once = 0;
   double seconds(int64_t n_decodes, int64_t n_prefill) const {
-    return fixed * static_cast<double>(n_decodes) + each * static_cast<double>(n_prefill);
+    return fixed * static_cast<double>(n_decodes) + each * static_cast<double>(n_prefill) + (n_prefill > 0 ? once : 0);
   }
 };
 
@@ -42,20 +43,22 @@ TEST(ChunkSizer, NothingIsHeldUpWhereNothingGenerates) {
 }
 
 TEST(ChunkSizer, APromptStretchesStepsByLessThanTwoAndIsNotStarved) {
-  for (const Machine machine : {Machine{1e-3, 1e-4}, Machine{1e-2, 1e-3}, Machine{1e-3, 1e-5}}) {
+  for (const Machine& machine :
+       {Machine{1e-3, 1e-4}, Machine{1e-2, 1e-3}, Machine{1e-3, 1e-5}, Machine{1e-3, 1e-4, 3e-3}}) {
     ChunkSizer sizer;
-    compute_prompt(sizer, machine, 8, 2000);  // learns
+    compute_prompt(sizer, machine, 8, 20000);  // learns
     const Course run = compute_prompt(sizer, machine, 8, 20000);
     EXPECT_LT(run.longest, 2 * machine.seconds(8, 0));
-    EXPECT_LT(run.total, 3 * machine.seconds(0, 20000));
+    const double alone = machine.each * 20000;
+    EXPECT_LT(run.total, (machine.once > 0 ? 4.5 : 3) * alone);
   }
 }
 
 TEST(ChunkSizer, FollowsAChangeOfSpeed) {
   ChunkSizer sizer;
   compute_prompt(sizer, {1e-3, 1e-4}, 8, 5000);
-  const Machine slower{1e-3, 1e-3};
-  compute_prompt(sizer, slower, 8, 1000);
+  const Machine slower{1e-3, 4e-4};
+  compute_prompt(sizer, slower, 8, 2000);
   EXPECT_LT(compute_prompt(sizer, slower, 8, 1000).longest, 2 * slower.seconds(8, 0));
 }
 
@@ -73,7 +76,26 @@ TEST(ChunkSizer, AChunkThatCostsNothingGrowsByDegrees) {
   const int64_t first = sizer.budget(4, kMax);
   sizer.observe(4, first, 0.009);  // noise: faster than without
   EXPECT_GT(sizer.budget(4, kMax), first);
-  EXPECT_LE(sizer.budget(4, kMax), 16 * first);
+  EXPECT_LE(sizer.budget(4, kMax), 2 * first);
+}
+
+TEST(ChunkSizer, TheRestOfAPromptSaysNothingAboutTheNextOne) {
+  ChunkSizer sizer;
+  compute_prompt(sizer, {}, 8, 2000);
+  sizer.observe(8, 0, Machine{}.seconds(8, 0));
+  const int64_t before = sizer.budget(8, kMax);
+  sizer.observe(8, 1, Machine{}.seconds(8, 1));
+  EXPECT_EQ(sizer.budget(8, kMax), before);
+}
+
+TEST(ChunkSizer, NoPromptStarvesWhereOneTokenAlreadyCostsTooMuch) {
+  ChunkSizer sizer;
+  for (int i = 0; i < 100; ++i) {
+    const int64_t n = sizer.budget(8, kMax);
+    sizer.observe(8, n, n > 0 ? 0.05 : 0.01);
+  }
+  sizer.observe(8, 0, 0.01);
+  EXPECT_EQ(sizer.budget(8, kMax), 16);
 }
 
 }  // namespace
