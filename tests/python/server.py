@@ -1,5 +1,6 @@
 """A server of the tests' own: `packhorse serve` as a process, and a small client for it."""
 
+import functools
 import http.client
 import json
 import os
@@ -33,6 +34,12 @@ class Response:
         return json.loads(self.body)
 
 
+@functools.cache
+def fetch_demo(program):
+    """Downloads the demo model where it is not there yet, which may take longer than a server has to start."""
+    subprocess.run([program, "inspect", "demo"], check=True, timeout=900, stdout=subprocess.DEVNULL)
+
+
 class Server:
     """`packhorse serve MODEL --port 0 FLAGS`, ready when the constructor returns. A context manager."""
 
@@ -40,6 +47,8 @@ class Server:
         program = Path(os.environ.get("PACKHORSE_CLI") or ROOT / "build/packhorse")
         if not program.is_file():
             pytest.skip("the command line is not built")
+        if model == "demo":
+            fetch_demo(program)
         self.url = ""
         self.log = []  # lines of standard error so far
         given = list(map(str, flags))

@@ -91,3 +91,11 @@ def test_what_cannot_be_embedded_is_refused(server, body, parameter):
     assert answer.status == 400, answer.text
     assert answer.json()["error"]["param"] == parameter, answer.text
     assert server.get("/health").status == 200
+
+
+def test_a_flag_decides_where_the_request_does_not(client):
+    mean = embed(client, TEXTS[0], extra_body={"pooling": "mean"})[0]
+    assert not np.allclose(embed(client, TEXTS[0])[0], mean, atol=1e-3)
+    with Server("demo", "--max-model-len", 512, "--pooler-config", '{"pooling_type": "MEAN"}') as other:
+        row = other.post("/v1/embeddings", {"input": TEXTS[0]}).json()["data"][0]["embedding"]
+    assert np.allclose(row, mean, atol=1e-5)

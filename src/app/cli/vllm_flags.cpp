@@ -92,7 +92,7 @@ struct Missing {
   std::string_view name;
   std::array<std::string_view, 3> idle{};
 };
-constexpr std::array<Missing, 33> kMissing = {{
+constexpr std::array<Missing, 32> kMissing = {{
     {"runner", {"auto", "generate", "pooling"}},  // every model answers and embeds
     {"convert", {"auto", "none", "embed"}},
     {"task", {"auto", "generate", "embed"}},
@@ -102,7 +102,6 @@ constexpr std::array<Missing, 33> kMissing = {{
     {"prefill-context-parallel-size", {"1"}},
     {"hf-overrides", {"{}", "null"}},
     {"hf-config-path"},
-    {"pooler-config", {"null"}},
     {"logits-processors", {"[]"}},
     {"mm-processor-kwargs", {"{}", "null"}},
     {"speculative-config", {"null"}},

@@ -24,6 +24,23 @@ std::vector<std::string_view> or_none(std::vector<std::string_view> names) {
   return names;
 }
 
+/// "last" or "mean".
+std::string pooling_type(const std::string& config) {
+  constexpr const char* kFlag = "--pooler-config";
+  if (config.empty() || config == "null") return "last";
+  const auto object = nlohmann::json::parse(config, nullptr, false);
+  if (!object.is_object()) app::fail_flag(kFlag, "not a JSON object (got '{}')", printable(config));
+  std::string type = "last";
+  for (const auto& [key, value] : object.items()) {
+    if (key != "pooling_type" && key != "seq_pooling_type") app::fail_flag(kFlag, "no setting '{}'", printable(key));
+    if (value == "LAST" || value == "MEAN")
+      type = value == "LAST" ? "last" : "mean";
+    else
+      app::fail_flag(kFlag, "{} must be \"LAST\" or \"MEAN\" (got {})", key, printable(value.dump()));
+  }
+  return type;
+}
+
 CorsOptions cors_options(const ServeFlags& flags) {
   const auto or_all = [](const std::vector<std::string>& list) {
     return list.empty() ? std::vector<std::string>{"*"} : list;
@@ -104,6 +121,7 @@ ApiOptions api_options(const ServeFlags& flags, const EngineOptions& engine) {
   options.reasoning_parser = flags.reasoning_parser;
   options.default_chat_template_kwargs = kwargs;
   options.chat_template_content_format = flags.chat_template_content_format;
+  options.pooling_type = pooling_type(flags.pooler_config);
   options.enable_auto_tool_choice = flags.enable_auto_tool_choice;
   options.trust_request_chat_template = flags.trust_request_chat_template;
   options.enable_prompt_tokens_details = flags.enable_prompt_tokens_details;

@@ -24,7 +24,7 @@ struct ServeFlags {
   bool allow_credentials = false;
 
   std::string chat_template_content_format = "auto", default_chat_template_kwargs, response_role = "assistant";
-  std::string tool_call_parser, reasoning_parser;
+  std::string tool_call_parser, reasoning_parser, pooler_config;
   bool enable_auto_tool_choice = true, trust_request_chat_template = false, return_tokens_as_token_ids = false;
   bool enable_prompt_tokens_details = false, enable_force_include_usage = false, enable_request_id_headers = false;
   bool enable_tokenizer_info_endpoint = true, enable_server_load_tracking = true;
@@ -99,6 +99,9 @@ void visit_serve_flags(Flags& o, Visitor&& visit) {
   add(flag("reasoning-parser", "NAME", "how reasoning is told from answers; none: it is not")
           .or_else("what the template suggests"),
       o.reasoning_parser);
+  add(flag("pooler-config", "JSON", "how embeddings are made: {\"pooling_type\": \"LAST\"} or \"MEAN\"")
+          .or_else("LAST"),
+      o.pooler_config);
   add(flag("return-tokens-as-token-ids", "", "log-probabilities name tokens as token_id:N"),
       o.return_tokens_as_token_ids);
   add(flag("enable-prompt-tokens-details", "", "usage tells of cached tokens"), o.enable_prompt_tokens_details);
