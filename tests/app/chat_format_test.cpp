@@ -211,6 +211,7 @@ TEST(ChatFormat, logprobs) {
   with_logprobs.tokens_as_ids = true;
   whole = Json::parse(told(*chat_whole_writer(with_logprobs, reply), *reply, answer()));
   EXPECT_EQ(whole["choices"][0]["logprobs"]["content"][0]["token"], "token_id:7");
+  EXPECT_EQ(whole["choices"][0]["logprobs"]["content"][0]["bytes"], Json::array({195, 169}));
 }
 
 TEST(ChatFormat, an_error_ends_a_stream_and_is_a_status_elsewhere) {
@@ -231,7 +232,7 @@ TEST(MessagesFormat, a_whole_answer) {
       {"type": "thinking", "thinking": "hm", "signature": ""}, {"type": "text", "text": "I \"ask\"\n"},
       {"type": "tool_use", "id": "call-0", "name": "f", "input": {"x": 1}},
       {"type": "tool_use", "id": "call-1", "name": "g", "input": {}}], "stop_reason": "tool_use", "stop_sequence": null,
-      "usage": {"input_tokens": 3, "output_tokens": 7, "cache_read_input_tokens": 1}})"));
+      "usage": {"input_tokens": 2, "output_tokens": 7, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 1}})"));
 }
 
 TEST(MessagesFormat, stop_reasons_and_calls_that_were_cut_off) {
@@ -342,6 +343,9 @@ TEST(ResponsesFormat, an_answer_without_end_is_incomplete) {
   const auto events = events_of(told(*responses_stream_writer(response_shape(), reply), *reply, std::move(cut)));
   EXPECT_EQ(events.back()["type"], "response.incomplete");
   EXPECT_EQ(events.back()["response"]["incomplete_details"]["reason"], "max_output_tokens");
+  EXPECT_EQ(events.back()["response"]["output"][0]["status"], "incomplete");
+  EXPECT_EQ(events[events.size() - 2]["type"], "response.output_item.done");
+  EXPECT_EQ(events[events.size() - 2]["item"]["status"], "incomplete");
 }
 
 TEST(ResponsesFormat, an_error_ends_a_stream) {

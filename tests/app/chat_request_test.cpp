@@ -51,10 +51,27 @@ TEST(ChatMessages, arguments_of_calls_become_objects) {
       "arguments": ""}}]}, {"role": "tool", "tool_call_id": "c1", "content": "3"}])");
   EXPECT_EQ(messages, Json::parse(R"([{"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function":
       {"name": "f", "arguments": {"b": 1, "a": [2]}}}, {"type": "function", "function": {"name": "g", "arguments":
-      {}}}]}, {"role": "tool", "content": "3", "tool_call_id": "c1"}])"));
+      {}}}], "content": ""}, {"role": "tool", "content": "3", "tool_call_id": "c1"}])"));
   const HttpError error = refused_messages(R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f",
       "arguments": "[1]"}}]}])");
   EXPECT_EQ(error.param, "messages[0].tool_calls[0].function.arguments");
+}
+
+TEST(ChatMessages, an_answer_without_content_has_an_empty_one) {
+  for (const char* message :
+       {R"([{"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f"}}]}])",
+        R"([{"role": "assistant", "reasoning": "hm"}])"}) {
+    EXPECT_EQ(messages_of(message)[0]["content"], "") << message;
+    EXPECT_EQ(messages_of(message, {.wants_parts = true})[0]["content"], Json::array()) << message;
+  }
+}
+
+TEST(ChatMessages, the_template_decides_about_roles) {
+  const std::string longest(64, 'k');
+  for (const std::string& role : {std::string("king"), longest}) {
+    EXPECT_EQ(messages_of(R"([{"role": ")" + role + R"(", "content": "x"}])")[0]["role"], role);
+  }
+  EXPECT_EQ(refused_messages(R"([{"role": "k)" + longest + R"(", "content": "x"}])").param, "messages[0].role");
 }
 
 TEST(ChatMessages, developer_is_system_where_the_template_knows_no_better) {
@@ -82,7 +99,7 @@ TEST(ChatMessages, fault_082_messages_that_are_none) {
       {"{}", "messages"},
       {"[1]", "messages[0]"},
       {R"([{"content": "x"}])", "messages[0].role"},
-      {R"([{"role": "king", "content": "x"}])", "messages[0].role"},
+      {R"([{"role": "", "content": "x"}])", "messages[0].role"},
       {R"([{"role": 1, "content": "x"}])", "messages[0].role"},
       {R"([{"role": "user"}])", "messages[0].content"},
       {R"([{"role": "user", "content": null}])", "messages[0].content"},
@@ -130,6 +147,15 @@ TEST(ChatTools, choices) {
   EXPECT_EQ(Json::parse(*tool_constraint(named).json)["required"], Json::array({"city"}));
   EXPECT_EQ(tools_of("{}").mode, ToolMode::none);
   EXPECT_EQ(tools_of(R"({"tool_choice": "none"})").mode, ToolMode::none);
+}
+
+TEST(ChatTools, a_tool_without_parameters_takes_none) {
+  const std::string tool = R"({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": )";
+  const Json none = Json::parse(R"({"type": "object", "properties": {}})");
+  const ChatTools named = tools_of(tool + R"({"type": "function", "function": {"name": "f"}}})");
+  EXPECT_EQ(Json::parse(*tool_constraint(named).json), none);
+  const Json required = Json::parse(*tool_constraint(tools_of(tool + R"("required"})")).json);
+  EXPECT_EQ(required["items"]["anyOf"][0]["properties"]["parameters"], none);
 }
 
 TEST(ChatTools, references_still_point_into_their_own_schema) {
@@ -211,7 +237,11 @@ TEST_F(ChatRequests, token_limits_and_logprobs) {
   EXPECT_EQ(chat(R"(, "logprobs": false)").params.logprobs, std::nullopt);
   EXPECT_EQ(refused(R"(, "top_logprobs": 2)").param, "top_logprobs");
   EXPECT_EQ(refused(R"(, "logprobs": true, "top_logprobs": -2)").param, "top_logprobs");
+  EXPECT_EQ(refused(R"(, "logprobs": true, "top_logprobs": 21)").param, "top_logprobs");
   EXPECT_EQ(refused(R"(, "logprobs": 3)").param, "logprobs");
+  EXPECT_EQ(refused(R"(, "max_tokens": 0)").param, "max_tokens");
+  EXPECT_EQ(refused(R"(, "max_completion_tokens": 0)").param, "max_completion_tokens");
+  EXPECT_EQ(chat(R"(, "max_completion_tokens": 5)").words.max_tokens, "max_completion_tokens");
 }
 
 TEST_F(ChatRequests, the_last_message_may_be_continued) {
@@ -275,7 +305,7 @@ TEST_F(ChatRequests, items_of_responses_become_messages) {
       {"role": "user", "content": "before"}, {"role": "user", "content": "q"},
       {"role": "assistant", "reasoning": "hm", "tool_calls": [
         {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"x": 1}}},
-        {"id": "d", "type": "function", "function": {"name": "g", "arguments": {}}}]},
+        {"id": "d", "type": "function", "function": {"name": "g", "arguments": {}}}], "content": ""},
       {"role": "tool", "content": "1", "tool_call_id": "c"}, {"role": "assistant", "content": "a"}])"));
   EXPECT_EQ(request.conversation.size(), request.chat.messages.size() - 1);
   EXPECT_EQ(request.chat.params.max_tokens, 9);
@@ -295,6 +325,8 @@ TEST_F(ChatRequests, responses_that_are_refused) {
       {R"({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]})",
        "input[0].content[0].type"},
       {R"({"input": "x", "background": true})", "background"},
+      {R"({"input": "x", "max_output_tokens": 0})", "max_output_tokens"},
+      {R"({"input": "x", "top_logprobs": 21})", "top_logprobs"},
       {R"({"input": "x", "truncation": "auto"})", "truncation"},
       {R"({"input": "x", "n": 2})", "n"},
       {R"({"input": "x", "tools": [{"type": "web_search"}]})", "tools[0].type"},
@@ -337,6 +369,21 @@ TEST_F(ChatRequests, an_answer_that_was_begun_is_continued) {
   const ChatRequest chat = read_messages_chat(context(), Fields(body), true);
   EXPECT_TRUE(chat.continue_final_message);
   EXPECT_TRUE(render_text(context(), chat).ends_with("assistant\nWell"));
+}
+
+TEST_F(ChatRequests, thoughts_and_calls_alone_are_no_beginning_of_an_answer) {
+  const Json body = Json::parse(R"({"max_tokens": 9, "messages": [{"role": "user", "content": "q"},
+      {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}]}]})");
+  const ChatRequest chat = read_messages_chat(context(), Fields(body), true);
+  EXPECT_EQ(chat.messages[1]["content"], "");
+  EXPECT_FALSE(chat.continue_final_message);
+}
+
+TEST_F(ChatRequests, errors_speak_of_the_routes_own_choices) {
+  const Json body = Json::parse(R"({"max_tokens": 9, "messages": [{"role": "user", "content": "q"}],
+      "tools": [{"name": "f"}]})");
+  const ChatRequest chat = read_messages_chat(context(), Fields(body), true);
+  EXPECT_THAT(refusal([&] { parser_options(context(), chat); }).message, HasSubstr(R"({"type": "any"})"));
 }
 
 TEST_F(ChatRequests, messages_that_are_refused) {

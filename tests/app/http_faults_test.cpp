@@ -210,6 +210,7 @@ TEST(HttpFaults, fault_071_ambiguous_lengths) {
                   {"chunk size empty", chunked + "\r\n\r\nhello\r\n0\r\n\r\n", 400},
                   {"chunk with bare LF", chunked + "\r\n5\nhello\n0\n\n", 400},
                   {"chunk longer than its size", chunked + "\r\n3\r\nhello\r\n0\r\n\r\n", 400},
+                  {"quoted chunk extension with LF", chunked + "\r\n5;a=\"x\ny\"\r\nhello\r\n0\r\n\r\n", 400},
                   {"chunk extension with LF", chunked + "\r\n5;a\nb\r\nhello\r\n0\r\n\r\n", 400}});
 }
 

@@ -284,6 +284,16 @@ TEST(ToolParsers, RequiredAndNamed) {
   expect_call(answer.calls[1], "g", "{}");
   EXPECT_TRUE(read(options, "[]").calls.empty());
   expect_content(options, "I will not.");
+  for (const char* cut : {"[", R"([{"name": "f")", R"([{"name": "f", "parameters": )"}) {
+    const Answer nothing = read(options, cut);
+    EXPECT_EQ(nothing.content, "") << cut;
+    EXPECT_TRUE(nothing.calls.empty()) << cut;
+  }
+  const Answer begun = read(options, R"([{"name": "f", "parameters": {"a": 1}}, {"name": "g", "parameters": {"b)");
+  EXPECT_EQ(begun.content, "");
+  ASSERT_EQ(begun.calls.size(), 2u);
+  expect_call(begun.calls[0], "f", R"({"a": 1})");
+  EXPECT_EQ(begun.calls[1].arguments, "{\"b");
 
   options = {.reasoning_parser = "qwen3", .tools = ToolMode::named, .tool_name = "f"};
   const Answer named = read(options, "<think>hm</think>{\"a\": \"\xc3\xa4\"}");

@@ -300,6 +300,12 @@ TEST(Structured, fault_087_schemas_are_refused) {
       {R"({"type": "array", "minItems": 5, "maxItems": 2})", "structured_outputs"},
       {R"({"type": "blob"})", "blob"},
       {R"({"type": "string", "pattern": "(["})", "structured_outputs"},
+      {R"({"$ref": "http://x/y"})", "leads out"},
+      {R"({"properties": {"a": {"$ref": "other.json#/x"}}})", "leads out"},
+      {R"({"anyOf": [{"type": "integer"}, {"not": {"type": "string"}}]})", "'not'"},
+      {R"({"items": {"contains": {"type": "integer"}}})", "'contains'"},
+      {R"({"type": "string", "pattern": "(?=a)b"})", "ookahead"},
+      {R"({"type": "string", "pattern": "[a-z]+", "minLength": 3})", "minLength"},
       {R"({"type": )", "structured_outputs: json"},
       {R"(["type"])", "object"},
       {"false", "structured_outputs"},
@@ -309,6 +315,15 @@ TEST(Structured, fault_087_schemas_are_refused) {
     EXPECT_NE(message.find(reason), std::string::npos) << text.substr(0, 80) << ": " << message;
     EXPECT_EQ(message.find(".cc"), std::string::npos) << message;
   }
+}
+
+TEST(Structured, NamesAndValuesAreNoKeywords) {
+  const std::string message = R"({"type": "object", "properties": {"not": {"enum": ["if", {"contains": 1}]}},
+                                  "additionalProperties": false, "uniqueItems": false})";
+  SamplingParams params = wants(schema(message));
+  params.max_tokens = 1;
+  EXPECT_NO_THROW(engine().add({.text = "x"}, params));
+  finish(engine());
 }
 
 TEST(Structured, fault_087_patterns_are_refused_or_matched_in_time) {
@@ -358,6 +373,7 @@ TEST(Structured, fault_089_matching_takes_limited_time) {
   const std::clock_t start = std::clock();
   EXPECT_EQ(finish(engine()).begin()->second.outputs.at(0).finish_reason, "error");
   EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, 20);
+  EXPECT_THROW(engine().add({.text = "x"}, params), Error);  // nobody else is held up by it
 }
 
 Tokenizer llama_tokenizer() {

@@ -55,6 +55,8 @@ def test_version(run_program):
         (["--temperature", "3"], ["temperature", "3"]),
         (["another"], ["another"]),
         (["-tp", "2"], ["tensor-parallel-size", "2"]),
+        (["-pp", "2"], ["pipeline-parallel-size"]),
+        (["-dp", "2"], ["data-parallel-size"]),
         (["--device", "tpu"], ["device", "tpu"]),
     ],
 )

@@ -1,7 +1,9 @@
 """packhorse serve: how it starts, what its settings come from, and how it ends."""
 
+import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -80,6 +82,10 @@ def test_a_model_that_cannot_be_loaded_ends_it(program):
         (["--allow-credentials"], ["--allowed-origins"]),
         (["--tool-call-parser", "nobody"], ["--tool-call-parser", "nobody", "hermes"]),
         (["--reasoning-parser", "nobody"], ["--reasoning-parser", "nobody"]),
+        (["--tool-call-parser", "nobody"], ["allowed: none, "]),
+        (["--log-level", "loud"], ["--log-level", "loud", "critical"]),
+        (["-pp", "2"], ["--pipeline-parallel-size", "2"]),
+        (["-dp", "2"], ["--data-parallel-size", "2"]),
         (["--access-log-format", "xml"], ["--access-log-format", "xml", "json"]),
         (["--root-path", "api"], ["--root-path", "api"]),
         (["--default-chat-template-kwargs", "[]"], ["--default-chat-template-kwargs"]),
@@ -112,11 +118,13 @@ def test_vllms_own_flags_are_known(program):
 
 def test_flags_of_both_spellings_and_without_effect():
     with Server("demo", "--served_model_name", "one", "two", "--max-model-len=1K", "--enforce-eager", "--swap_space", "4",
-                "--no-enable-prefix-caching") as server:  # fmt: skip
+                "--no-enable-prefix-caching", "-pp", 1, "-dp", 1, "--disable-log-requests", "--num-scheduler-steps", 8,
+                "--disable-uvicorn-access-log") as server:  # fmt: skip
         models = server.get("/v1/models").json()["data"]
         assert [model["id"] for model in models] == ["one", "two"] and models[0]["max_model_len"] == 1024
         warned = [line for line in server.log if line.startswith("warning: ")]
-        assert sorted(line.split()[1] for line in warned) == ["--enforce-eager:", "--swap-space:"]
+        assert sorted(line.split()[1] for line in warned) == [
+            "--disable-log-requests:", "--enforce-eager:", "--num-scheduler-steps:", "--swap-space:"]
 
 
 def test_lists_of_json_flags():
@@ -306,6 +314,38 @@ def test_fault_109_a_second_signal_ends_at_once(number, status):
         assert server.process.poll() is None
         server.signal(number)
         assert server.wait(5) == status
+
+
+def test_fault_109_two_signals_at_once(program):
+    with Server("demo") as server:
+        reader = Reader(server, LONG)
+        assert reader.began.wait(60)
+        server.signal(signal.SIGSTOP)
+        server.signal(signal.SIGINT)
+        server.signal(signal.SIGTERM)
+        server.signal(signal.SIGCONT)
+        assert server.wait(5) in (130, 143)
+
+
+def test_fault_110_nobody_reads_standard_error(program):
+    """It fills; the server goes on, and ends when it is told to."""
+    process = subprocess.Popen([program, "serve", "demo", "--port", "0"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        port = int(re.search(rb":(\d+) \(loaded", process.stderr.readline())[1])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        for _ in range(2000):  # lines of more than the 64 KB of a pipe
+            connection.request("GET", "/ping")
+            assert connection.getresponse().read() == b""
+        body = json.dumps({"prompt": "x", "max_tokens": 4000, "ignore_eos": True, "stream": True})
+        connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
+        connection.getresponse().read(10)
+        process.terminate()
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM) if process.poll() is None else None
+        assert process.wait(10) in (0, 143)
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -191,6 +191,26 @@ def test_required_tools_are_called(client):
         assert isinstance(json.loads(arguments), dict)
 
 
+def test_a_required_call_that_is_cut_off_is_no_content(client):
+    for length in range(1, 8):
+        options = {"tools": [WEATHER], "tool_choice": "required", "max_tokens": length}
+        message = ask(client, **options).choices[0].message
+        assert not message.content, message
+        content, _, _ = collect(ask(client, stream=True, **options))
+        assert not content
+
+
+def test_the_second_turn_of_a_tool_conversation(client):
+    call = {"id": "c1", "type": "function", "function": {"name": "time", "arguments": "{}"}}
+    for content in ({}, {"content": None}):
+        messages = [
+            *HELLO,
+            {"role": "assistant", **content, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c1", "content": "noon"},
+        ]
+        assert ask(client, messages).choices[0].message.content
+
+
 def test_a_named_tool_is_called(client):
     choice = {"type": "function", "function": {"name": "weather"}}
     answer = ask(client, tools=[WEATHER, TIME], tool_choice=choice, max_tokens=100).choices[0]
@@ -309,6 +329,8 @@ def test_a_model_without_template(without_template):
 def test_lengths(client):
     assert_refused(lambda: ask(client, max_tokens=10**12), "max_tokens")
     assert_refused(lambda: ask(client, max_tokens=0), "max_tokens")
+    assert_refused(lambda: ask(client, max_tokens=None, max_completion_tokens=10**12), "max_completion_tokens")
+    assert_refused(lambda: ask(client, logprobs=True, top_logprobs=21), "top_logprobs")
     assert_refused(lambda: ask(client, [{"role": "user", "content": "word " * 2000}]), "messages")
     cut = ask(client, [{"role": "user", "content": "word " * 2000}], extra_body={"truncate_prompt_tokens": 50})
     assert cut.usage.prompt_tokens == 50

@@ -10,6 +10,8 @@ from test_server_chat import CALL, WEATHER, forced
 TOOL = {"name": "weather", "input_schema": WEATHER["function"]["parameters"]}
 BODY = {"model": "demo", "max_tokens": 8, "temperature": 0, "messages": [{"role": "user", "content": "Say hello."}]}
 
+INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
 
 @pytest.fixture(scope="module")
 def server():
@@ -39,7 +41,8 @@ def test_a_stream_says_what_the_message_says(server):
     assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
     text = "".join(e["delta"]["text"] for e in events if e["type"] == "content_block_delta")
     assert text == whole["content"][0]["text"]
-    assert events[0]["message"]["usage"]["input_tokens"] == whole["usage"]["input_tokens"]
+    for usage in (events[0]["message"]["usage"], events[-2]["usage"]):
+        assert sum(usage[name] for name in INPUT) == sum(whole["usage"][name] for name in INPUT)
     assert events[-2]["usage"]["output_tokens"] == whole["usage"]["output_tokens"]
     assert events[-2]["delta"]["stop_reason"] == whole["stop_reason"]
 
@@ -78,7 +81,20 @@ def test_results_of_tools_go_back(server):
 def test_counts_are_those_of_the_message(server):
     body = {key: BODY[key] for key in ("model", "messages")}
     count = server.post("/v1/messages/count_tokens", body).json()["input_tokens"]
-    assert count == ask(server)["usage"]["input_tokens"]
+    usage = ask(server)["usage"]
+    assert count == usage["input_tokens"] + usage["cache_read_input_tokens"]
+    assert usage["cache_creation_input_tokens"] == 0
+
+
+def test_cached_tokens_are_no_input_tokens(server):
+    messages = [{"role": "user", "content": "Count the words of this. " * 20}]
+    first, second = (ask(server, messages=messages)["usage"] for _ in range(2))
+    assert second["cache_read_input_tokens"] >= 16
+    assert second["input_tokens"] == first["input_tokens"] + first["cache_read_input_tokens"] - second[
+        "cache_read_input_tokens"]
+    start = next(iter(server.stream("/v1/messages", {**BODY, "messages": messages})))["message"]["usage"]
+    assert (start["input_tokens"], start["cache_read_input_tokens"]) == (
+        second["input_tokens"], second["cache_read_input_tokens"])
 
 
 def test_stop_sequences(server):

@@ -13,7 +13,10 @@ from server import Server
 N_TOKENS = 8
 
 # Families that dashboards made for vLLM ask for; the parser takes "_total" off counters.
-GAUGES = ["num_requests_running", "num_requests_waiting", "kv_cache_usage_perc", "engine_sleep_state", "cache_config_info"]
+GAUGES = [
+    "num_requests_running", "num_requests_waiting", "kv_cache_usage_perc", "engine_sleep_state", "cache_config_info",
+    "lora_requests_info",
+]  # fmt: skip
 COUNTERS = [
     "prefix_cache_queries", "prefix_cache_hits", "num_preemptions", "prompt_tokens", "prompt_tokens_cached",
     "generation_tokens", "request_success", "admission_rejections",
@@ -71,9 +74,14 @@ def test_all_of_vllms_families_are_there(before_and_after):
             assert families[f"vllm:{name}"].type == kind, name
     for family in families.values():
         assert family.documentation
-        if family.name.startswith("vllm:") and family.name != "vllm:cache_config_info":
+        if family.name.startswith("vllm:"):
             for sample in family.samples:
                 assert sample.labels["model_name"] == 'odd "name"\\' and sample.labels["engine"] == "0"
+    (cache,) = families["vllm:cache_config_info"].samples
+    assert cache.labels["block_size"] == "16" and cache.labels["enable_prefix_caching"] == "True"
+    assert int(cache.labels["num_gpu_blocks"]) > 0
+    assert families["vllm:lora_requests_info"].samples[0].labels["max_lora"] == "0"
+    assert "repetition" in {s.labels["finished_reason"] for s in families["vllm:request_success"].samples}
 
 
 def test_histograms_are_cumulative(before_and_after):

@@ -43,6 +43,8 @@ std::vector<std::string> normalize_arguments(int argc, const char* const* argv) 
     std::string text = argv[i];
     only_positional = only_positional || text == "--";
     if (!only_positional && text == "-tp") text = "--tensor-parallel-size";
+    if (!only_positional && text == "-pp") text = "--pipeline-parallel-size";
+    if (!only_positional && text == "-dp") text = "--data-parallel-size";
     if (!only_positional && text == "-pg" && is_bench) text = "--pg";
     if (!only_positional && text.starts_with("--")) {
       const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(text.find_first_of("=."), text.size()));

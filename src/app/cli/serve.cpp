@@ -2,6 +2,7 @@
 #include "app/server/serve.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <poll.h>
 
 #include <chrono>
@@ -21,10 +22,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-void tell(const server::ServeFlags& flags, std::string_view level, const std::string& text) {
+/// Empty where nobody wants to be told.
+std::string message(const server::ServeFlags& flags, std::string_view level, const std::string& text) {
   const bool is_shown = level == "warning" ? flags.log_level != "error" && flags.log_level != "critical"
                                            : flags.log_level == "info" || flags.log_level == "debug";
-  if (is_shown) write_stderr(level == "warning" ? fmt::format("warning: {}\n", text) : text + "\n");
+  if (!is_shown) return "";
+  return level == "warning" ? fmt::format("warning: {}", text) : text;
+}
+
+void tell(const server::ServeFlags& flags, std::string_view level, const std::string& text) {
+  if (const std::string line = message(flags, level, text); !line.empty()) write_stderr(line + "\n");
 }
 
 /// Whether the terminal's end is a reason to stop: not under nohup.
@@ -33,8 +40,9 @@ bool minds_hangup() {
   return sigaction(SIGHUP, nullptr, &action) == 0 && action.sa_handler != SIG_IGN;
 }
 
-/// Returns when a signal asks to stop. Throws Error{internal} when the engine does so by itself.
-void wait_for_signal(server::Server& server) {
+/// Returns when a signal asks to stop; a second one that has come by then, or 0. Throws Error{internal} when the engine
+/// stops by itself.
+int wait_for_signal(server::Server& server) {
   constexpr int kLook = 500;  // milliseconds
   constexpr std::chrono::seconds kStatsInterval{10}, kLastWords{2};
   SignalWatch watch = minds_hangup() ? SignalWatch({SIGINT, SIGTERM, SIGHUP}) : SignalWatch({SIGINT, SIGTERM});
@@ -52,26 +60,39 @@ void wait_for_signal(server::Server& server) {
       next_stats = Clock::now() + kStatsInterval;
     }
   }
+  return watch.next();
 }
 
 /// Lets what runs end, for so long. From here on a signal ends the process at once.
 void drain(server::Server& server, const server::ServeFlags& flags) {
+  // Nothing here waits for who reads standard error.
+  const auto note = [&](std::string_view level, const std::string& text) {
+    if (std::string line = message(flags, level, text); !line.empty()) server.note(std::move(line));
+  };
   server.begin_drain();
-  const int64_t n = server.num_active();
-  if (n > 0) tell(flags, "info", fmt::format("stopping: {} requests may take {} s more", n, flags.shutdown_timeout));
   const auto end =
       Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(flags.shutdown_timeout));
+  const int64_t n = server.num_active();
+  if (n > 0) note("info", fmt::format("stopping: {} requests may take {} s more", n, flags.shutdown_timeout));
   while (server.num_active() > 0 && Clock::now() < end) std::this_thread::sleep_for(std::chrono::milliseconds(20));
   if (server.num_active() > 0) {
-    tell(flags, "warning", fmt::format("{} requests were ended", server.num_active()));
+    note("warning", fmt::format("{} requests were ended", server.num_active()));
     server.abort_all();
   }
+}
+
+/// A server lives long and gets large requests now and then: their memory is to go back to the system.
+void return_memory() {
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 8 << 20);
+  ::mallopt(M_ARENA_MAX, 2);
 }
 
 void serve(const ServeSettings& settings) {
   const server::ServeFlags& flags = settings.flags;
   for (const std::string& name : settings.ignored)
     tell(flags, "warning", fmt::format("{}: accepted without effect", name));
+  return_memory();
   const Clock::time_point begin = Clock::now();
   server::Server server(settings.engine, flags);
   const bool is_local = flags.host == "localhost" || flags.host == "::1" || flags.host.starts_with("127.");
@@ -86,7 +107,7 @@ void serve(const ServeSettings& settings) {
   tell(flags, "info",
        fmt::format("Packhorse {}: {} ready on {} (loaded in {:.2f} s)", version(), printable(server.model_name()),
                    server.url(), seconds.count()));
-  wait_for_signal(server);
+  if (const int second = wait_for_signal(server)) ::raise(second);
   drain(server, flags);
 }
 

@@ -11,7 +11,7 @@ namespace packhorse::cli {
 namespace {
 
 /// They steer speed, placement or logging of vLLM's own parts; no answer depends on them.
-constexpr std::array<std::string_view, 51> kIgnoredValues = {"allowed-local-media-path",
+constexpr std::array<std::string_view, 52> kIgnoredValues = {"allowed-local-media-path",
                                                              "attention-backend",
                                                              "attention-config",
                                                              "block-size",
@@ -59,10 +59,11 @@ constexpr std::array<std::string_view, 51> kIgnoredValues = {"allowed-local-medi
                                                              "worker-cls",
                                                              "worker-extension-cls",
                                                              "max-seq-len-to-capture",
+                                                             "num-scheduler-steps",
                                                              "swap-space",
                                                              "guided-decoding-backend",
                                                              "api-server-count"};
-constexpr std::array<std::string_view, 24> kIgnoredSwitches = {"allow-deprecated-quantization",
+constexpr std::array<std::string_view, 26> kIgnoredSwitches = {"allow-deprecated-quantization",
                                                                "async-scheduling",
                                                                "cascade-attn",
                                                                "disable-cascade-attn",
@@ -70,11 +71,13 @@ constexpr std::array<std::string_view, 24> kIgnoredSwitches = {"allow-deprecated
                                                                "disable-custom-all-reduce",
                                                                "disable-fastapi-docs",
                                                                "disable-frontend-multiprocessing",
+                                                               "disable-log-requests",
                                                                "disable-nccl-for-dp-synchronization",
                                                                "enable-chunked-prefill",
                                                                "enable-dbo",
                                                                "enable-expert-parallel",
                                                                "enable-log-outputs",
+                                                               "enable-server-load-tracking",
                                                                "enable-ssl-refresh",
                                                                "enforce-eager",
                                                                "exclude-tools-when-tool-choice-none",

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <tuple>
 #include <unordered_map>
+#include <vector>
 
 #include "app/server/metrics_text.h"
 
@@ -25,18 +26,20 @@ const std::vector<double> kStepTokens = {1, 8, 16, 32, 64, 128, 256, 512, 1024, 
 const std::vector<double> kHttp = {0.1, 0.5, 1.0};
 constexpr int64_t kMostTokens = 200'000;
 constexpr size_t kMaxHandlers = 256;  // as many label sets as there are: a guard, handlers are few
-constexpr std::array<const char*, 4> kReasons = {"stop", "length", "abort", "error"};
+// The last one is vLLM's for answers that repeat themselves, which no answer ends by here.
+constexpr std::array<const char*, 5> kReasons = {"stop", "length", "abort", "error", "repetition"};
 
 /// What is known of a request that is being answered.
 struct Progress {
   double last_token = 0;
   int64_t n_prompt = 0, n_generated = 0;
+  std::vector<int64_t> n_answer;  // tokens of each answer
 };
 
 }  // namespace
 
 struct Metrics::Impl {
-  std::string labels, model_name;
+  std::string labels;
   mutable std::mutex mutex;  // of all below
 
   std::unordered_map<uint64_t, Progress> requests;
@@ -76,6 +79,7 @@ struct Metrics::Impl {
   }
 
   void add_engine(MetricsPage& page, const EngineStats& now) const;
+  void add_settings(MetricsPage& page, const EngineStats& now, const EngineOptions& options) const;
   void add_requests(MetricsPage& page) const;
   void add_http(MetricsPage& page) const;
 };
@@ -95,8 +99,6 @@ void Metrics::Impl::add_engine(MetricsPage& page, const EngineStats& now) const 
   page.family("vllm:engine_sleep_state", "gauge", "Whether the engine is awake: it always is.");
   for (const auto& [state, value] : {std::pair{"awake", 1.0}, {"weights_offloaded", 0.0}, {"discard_all", 0.0}})
     page.sample("vllm:engine_sleep_state", fmt::format("{},{}", labels, label_text({{"sleep_state", state}})), value);
-  page.single("vllm:cache_config_info", "gauge", "Size of the KV cache.",
-              label_text({{"engine", "0"}, {"num_gpu_blocks", fmt::to_string(now.n_blocks)}}), 1);
   counter("vllm:prefix_cache_queries_total", "Prompt tokens that were looked up in the prefix cache.",
           now.n_prompt_tokens);
   counter("vllm:prefix_cache_hits_total", "Prompt tokens that were found there.", now.n_cached_tokens);
@@ -110,6 +112,18 @@ void Metrics::Impl::add_engine(MetricsPage& page, const EngineStats& now) const 
   for (size_t i = 0; i < kReasons.size(); ++i)
     page.sample("vllm:request_success_total",
                 fmt::format("{},{}", labels, label_text({{"finished_reason", kReasons[i]}})), number(n_finished[i]));
+}
+
+/// Series whose labels are all that they say.
+void Metrics::Impl::add_settings(MetricsPage& page, const EngineStats& now, const EngineOptions& options) const {
+  const std::string cache = label_text({{"block_size", "16"},
+                                        {"enable_prefix_caching", options.enable_prefix_caching ? "True" : "False"},
+                                        {"num_gpu_blocks", fmt::to_string(now.n_blocks)}});
+  page.single("vllm:cache_config_info", "gauge", "Layout of the KV cache.", fmt::format("{},{}", labels, cache), 1);
+  const std::string none =
+      label_text({{"max_lora", "0"}, {"running_lora_adapters", ""}, {"waiting_lora_adapters", ""}});
+  page.single("vllm:lora_requests_info", "gauge", "Adapters in use: there are none.",
+              fmt::format("{},{}", labels, none), 0);
 }
 
 void Metrics::Impl::add_requests(MetricsPage& page) const {
@@ -127,7 +141,7 @@ void Metrics::Impl::add_requests(MetricsPage& page) const {
   add("vllm:request_decode_time_seconds", "From the first token to the last one.", decode_time);
   add("vllm:request_prompt_tokens", "Tokens of a prompt.", prompt_tokens);
   add("vllm:request_generation_tokens", "Tokens of a request's answers.", generation_tokens);
-  add("vllm:request_max_num_generation_tokens", "Most tokens that a request may have got.", most_tokens);
+  add("vllm:request_max_num_generation_tokens", "Tokens of the longest answer of a request.", most_tokens);
   add("vllm:request_params_n", "Answers asked for.", asked_n);
   add("vllm:request_params_max_tokens", "Tokens asked for.", asked_tokens);
   add("vllm:request_num_preemptions", "Times that a request gave up its place.", preemptions);
@@ -148,8 +162,7 @@ void Metrics::Impl::add_http(MetricsPage& page) const {
 }
 
 Metrics::Metrics(std::string model_name) : impl_(std::make_unique<Impl>()) {
-  impl_->labels = label_text({{"engine", "0"}, {"model_name", model_name}});
-  impl_->model_name = std::move(model_name);
+  impl_->labels = label_text({{"engine", "0"}, {"model_name", std::move(model_name)}});
 }
 Metrics::~Metrics() = default;
 
@@ -171,7 +184,12 @@ void Metrics::on_output(const RequestOutput& output) {
   const auto [it, is_first] = impl_->requests.try_emplace(output.request_id);
   Progress& progress = it->second;
   int64_t n_new = 0;
-  for (const CompletionOutput& answer : output.outputs) n_new += static_cast<int64_t>(answer.token_ids.size());
+  for (const CompletionOutput& answer : output.outputs) {
+    const auto index = static_cast<size_t>(answer.index);
+    if (progress.n_answer.size() <= index) progress.n_answer.resize(index + 1);
+    progress.n_answer[index] += static_cast<int64_t>(answer.token_ids.size());
+    n_new += static_cast<int64_t>(answer.token_ids.size());
+  }
   const RequestMetrics& at = output.metrics;
   if (is_first) progress.n_prompt = static_cast<int64_t>(output.prompt_token_ids.size());
   if (n_new > 0 && progress.n_generated == 0 && at.first_token > 0)
@@ -192,7 +210,8 @@ void Metrics::on_finished(const RequestOutput& output, int64_t n, int64_t max_to
   }
   impl_->prompt_tokens.observe(static_cast<double>(progress.n_prompt));
   impl_->generation_tokens.observe(static_cast<double>(progress.n_generated));
-  impl_->most_tokens.observe(static_cast<double>(progress.n_generated));
+  const auto most = std::ranges::max_element(progress.n_answer);
+  impl_->most_tokens.observe(most == progress.n_answer.end() ? 0 : static_cast<double>(*most));
   impl_->asked_n.observe(static_cast<double>(n));
   if (max_tokens > 0) impl_->asked_tokens.observe(static_cast<double>(max_tokens));
   impl_->observe_times(output.metrics, progress.n_generated / std::max<int64_t>(n, 1));
@@ -205,11 +224,12 @@ void Metrics::on_http(std::string_view handler, std::string_view method, int sta
   impl_->http_seconds.try_emplace({std::string(handler), std::string(method)}, kHttp).first->second.observe(seconds);
 }
 
-std::string Metrics::text(const EngineStats& now) const {
+std::string Metrics::text(const EngineStats& now, const EngineOptions& options) const {
   MetricsPage page;
   {
     const std::lock_guard lock(impl_->mutex);
     impl_->add_engine(page, now);
+    impl_->add_settings(page, now, options);
     impl_->add_requests(page);
     impl_->add_http(page);
   }

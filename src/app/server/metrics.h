@@ -28,8 +28,8 @@ class Metrics {
   /// An HTTP answer ("http_requests_total{handler,method,status}", "http_request_duration_seconds").
   void on_http(std::string_view handler, std::string_view method, int status, double seconds);
 
-  /// The whole page: text/plain; version=0.0.4.
-  std::string text(const EngineStats& now) const;
+  /// The whole page: text/plain; version=0.0.4. `options` are the engine's.
+  std::string text(const EngineStats& now, const EngineOptions& options) const;
 
   struct Impl;
 

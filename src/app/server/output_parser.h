@@ -55,7 +55,7 @@ const std::vector<std::string_view>& reasoning_parser_names();
 std::string tool_parser_of_template(std::string_view chat_template);
 std::string reasoning_parser_of_template(std::string_view chat_template);
 
-/// Texts whose tokens must not be skipped when output is decoded, because the parser reads them: markers of the family.
+/// Whether the parser reads special tokens, so that they must not be skipped when output is decoded.
 bool needs_special_tokens(const OutputParserOptions& options);
 
 }  // namespace packhorse::server

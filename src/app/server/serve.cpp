@@ -110,6 +110,8 @@ int64_t Server::num_active() const { return impl_->http.num_active(); }
 
 std::optional<std::string> Server::failure() const { return impl_->engine->failure(); }
 
+void Server::note(std::string line) { impl_->log.write(std::move(line)); }
+
 void Server::log_stats() {
   Impl& s = *impl_;
   const Clock::time_point now = Clock::now();

@@ -21,7 +21,7 @@ class Server {
 
   /// Loads the model, then listens. Throws as Engine's constructor does.
   void start(const ProgressFn& on_progress);
-  /// "demo ready on http://127.0.0.1:8000", and what the model's checkpoint is warned of; after `start`.
+  /// After `start`; the warnings are about the checkpoint.
   std::string url() const;
   std::string model_name() const;
   const std::vector<std::string>& warnings() const;
@@ -33,6 +33,8 @@ class Server {
   int64_t num_active() const;
   /// Why the engine stopped for good, if it did.
   std::optional<std::string> failure() const;
+  /// A line for the log, which is written without waiting for who reads it.
+  void note(std::string line);
   /// A line about the throughput since the last call, unless nothing happened or nobody wants it.
   void log_stats();
 

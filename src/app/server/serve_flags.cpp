@@ -16,7 +16,9 @@ std::chrono::milliseconds milliseconds(double seconds) {
 
 void require_one_of(std::string_view name, std::string_view value, const std::vector<std::string_view>& allowed) {
   if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return;
-  app::fail_flag(name, "unknown (got '{}', allowed: {})", printable(value), fmt::join(allowed, ", "));
+  std::vector<std::string_view> shown = allowed;
+  std::erase(shown, "");  // what leaves the choice to the server
+  app::fail_flag(name, "unknown (got '{}', allowed: {})", printable(value), fmt::join(shown, ", "));
 }
 
 std::vector<std::string_view> or_none(std::vector<std::string_view> names) {

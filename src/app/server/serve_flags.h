@@ -27,7 +27,7 @@ struct ServeFlags {
   std::string tool_call_parser, reasoning_parser, pooler_config;
   bool enable_auto_tool_choice = true, trust_request_chat_template = false, return_tokens_as_token_ids = false;
   bool enable_prompt_tokens_details = false, enable_force_include_usage = false, enable_request_id_headers = false;
-  bool enable_tokenizer_info_endpoint = true, enable_server_load_tracking = true;
+  bool enable_tokenizer_info_endpoint = true;
 
   int64_t max_queue = 1024, max_n = 128, max_prompts = 1024;
   int64_t max_connections = 4096, max_body_mb = 32, max_header_kb = 64, max_send_buffer_kb = 4096, http_workers = 2;
@@ -107,7 +107,6 @@ void visit_serve_flags(Flags& o, Visitor&& visit) {
   add(flag("enable-prompt-tokens-details", "", "usage tells of cached tokens"), o.enable_prompt_tokens_details);
   add(flag("enable-force-include-usage", "", "every stream ends with usage"), o.enable_force_include_usage);
   add(flag("enable-tokenizer-info-endpoint", "", "/tokenizer_info"), o.enable_tokenizer_info_endpoint);
-  add(flag("enable-server-load-tracking", "", "/load"), o.enable_server_load_tracking);
 
   group = kLimitGroup;
   add(flag("max-queue", "N", "prompts that may wait; more are answered by 503").within(0, kMaxCount), o.max_queue);
@@ -134,7 +133,8 @@ void visit_serve_flags(Flags& o, Visitor&& visit) {
   add(flag("disable-log-stats", "", "no line of throughput every 10 s"), o.disable_log_stats);
   add(flag("enable-log-requests", "", "log prompts and parameters, which may be private"), o.enable_log_requests);
   add(flag("max-log-len", "CHARACTERS", "of a prompt in the log; 0 is all").within(0, 1 << 30), o.max_log_len);
-  add(flag("log-level", "LEVEL", "debug, info, warning or error; above info there is no access log"), o.log_level);
+  add(flag("log-level", "LEVEL", "debug, info, warning, error or critical; above info there is no access log"),
+      o.log_level);
 }
 
 /// A list: JSON, or one text that is added.

@@ -77,7 +77,7 @@ std::shared_ptr<const OutputGrammar> compile_for(const StructuredOutputs& wanted
   if (n_bytes > kMaxGrammarBytes) {
     fail(ErrorKind::request, "structured_outputs: compiled, it takes {} bytes (limit {})", n_bytes, kMaxGrammarBytes);
   }
-  return std::make_shared<const OutputGrammar>(OutputGrammar{compiled, n_bytes});
+  return std::make_shared<const OutputGrammar>(compiled, n_bytes);
 }
 
 /// The reason alone, without the condition that xgrammar puts before it.
@@ -113,7 +113,10 @@ std::shared_ptr<const OutputGrammar> GrammarCompiler::compile(const StructuredOu
   const std::string key = grammar_key(wanted);
   {
     const std::lock_guard lock(impl.mutex);
-    if (auto grammar = impl.cache.find(key)) return grammar;
+    if (auto grammar = impl.cache.find(key)) {
+      if (grammar->is_too_slow) fail(ErrorKind::request, "structured_outputs: the grammar takes too long to match");
+      return grammar;
+    }
   }
   std::call_once(impl.once, [&] {
     impl.vocabulary.emplace(make_vocabulary(impl.tokenizer, impl.vocab_size, impl.eos_token_ids));

@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "engine/structured/grammar_checks.h"
+#include "engine/structured/schema_checks.h"
+#include "engine/structured/xgrammar_time.h"
 
 namespace packhorse {
 namespace {
@@ -21,6 +23,14 @@ Json checked_json(const char* what, const std::string& text) {
   } catch (const Error& e) {
     fail(ErrorKind::request, "structured_outputs: {}", e.what());
   }
+}
+
+/// What the library only warns of is a constraint that it drops. An alternative of oneOf that it takes for one of anyOf
+/// is none: what such a schema allows is still one of its alternatives.
+void refuse_warnings() {
+  const std::string& warning = XgrammarTime::warning();
+  if (!warning.empty() && warning.find("oneOf") == warning.npos)
+    fail(ErrorKind::request, "structured_outputs: {}", printable(warning, 200));
 }
 
 xgrammar::Grammar json_grammar(const std::string& schema, const StructuredOutputs& wanted) {
@@ -78,21 +88,9 @@ std::string choice_rule(const std::vector<std::string>& choices) {
   return rule;
 }
 
-}  // namespace
-
-std::string grammar_key(const StructuredOutputs& wanted) {
-  const char spaces = wanted.disable_any_whitespace ? '1' : '0';
-  if (wanted.json) return fmt::format("json{}{}", spaces, *wanted.json);
-  if (wanted.regex) return "regex " + *wanted.regex;
-  if (!wanted.choice.empty()) return "grammar " + choice_rule(wanted.choice);
-  if (wanted.grammar) return "grammar " + *wanted.grammar;
-  if (wanted.json_object) return fmt::format("object{}", spaces);
-  return "tag " + *wanted.structural_tag;
-}
-
-xgrammar::Grammar make_grammar(const StructuredOutputs& wanted, const xgrammar::TokenizerInfo& vocabulary) {
+xgrammar::Grammar make_unchecked(const StructuredOutputs& wanted, const xgrammar::TokenizerInfo& vocabulary) {
   if (wanted.json) {
-    checked_json("json", *wanted.json);
+    check_schema(checked_json("json", *wanted.json));
     const xgrammar::Grammar grammar = json_grammar(*wanted.json, wanted);
     check_recursion(grammar, "json: a $ref leads back to itself");
     check_repetitions(grammar);
@@ -114,6 +112,24 @@ xgrammar::Grammar make_grammar(const StructuredOutputs& wanted, const xgrammar::
       xgrammar::Grammar::FromEBNF(wanted.grammar ? *wanted.grammar : choice_rule(wanted.choice));
   check_recursion(grammar, "grammar: left recursion");
   check_repetitions(grammar);
+  return grammar;
+}
+
+}  // namespace
+
+std::string grammar_key(const StructuredOutputs& wanted) {
+  const char spaces = wanted.disable_any_whitespace ? '1' : '0';
+  if (wanted.json) return fmt::format("json{}{}", spaces, *wanted.json);
+  if (wanted.regex) return "regex " + *wanted.regex;
+  if (!wanted.choice.empty()) return "grammar " + choice_rule(wanted.choice);
+  if (wanted.grammar) return "grammar " + *wanted.grammar;
+  if (wanted.json_object) return fmt::format("object{}", spaces);
+  return "tag " + *wanted.structural_tag;
+}
+
+xgrammar::Grammar make_grammar(const StructuredOutputs& wanted, const xgrammar::TokenizerInfo& vocabulary) {
+  xgrammar::Grammar grammar = make_unchecked(wanted, vocabulary);
+  refuse_warnings();
   return grammar;
 }
 

@@ -3,14 +3,20 @@
 
 #include <xgrammar/compiler.h>
 
+#include <atomic>
 #include <cstddef>
+#include <utility>
 
 namespace packhorse {
 
-/// Immutable; the matchers of all outputs that have to match it share it.
+/// The matchers of all outputs that have to match it share it.
 struct OutputGrammar {
-  xgrammar::CompiledGrammar compiled;
-  size_t n_bytes;  // about
+  OutputGrammar(xgrammar::CompiledGrammar grammar, size_t bytes) : compiled(std::move(grammar)), n_bytes(bytes) {}
+
+  const xgrammar::CompiledGrammar compiled;
+  const size_t n_bytes;  // about
+  /// Set by the first matcher that runs out of time: nobody else is to lose as much.
+  mutable std::atomic<bool> is_too_slow{false};
 };
 
 }  // namespace packhorse

@@ -42,9 +42,13 @@ OutputMatcher::OutputMatcher(std::shared_ptr<const OutputGrammar> grammar, const
 OutputMatcher::~OutputMatcher() = default;
 
 bool OutputMatcher::call(const std::function<void()>& work) {
+  if (grammar_->is_too_slow) return false;
   const XgrammarTime limit(seconds_left_);
   try {
     work();
+  } catch (const XgrammarOutOfTime&) {
+    grammar_->is_too_slow = true;
+    return false;
   } catch (const std::exception&) {
     return false;
   }

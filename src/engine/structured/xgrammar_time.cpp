@@ -18,6 +18,7 @@ constexpr double kSlowdown = 1;
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 
 constinit thread_local double end_of_time = kNoLimit;
+thread_local std::string first_warning;
 
 double cpu_seconds() {
   timespec now{};
@@ -37,13 +38,20 @@ void look_at_clock() {
 XgrammarTime::XgrammarTime(double seconds) : begin_(cpu_seconds()) {
   end_of_time = begin_ + seconds * kSlowdown;
   checks_before_clock = kChecksPerLook;
+  first_warning.clear();
 }
+
+const std::string& XgrammarTime::warning() { return first_warning; }
 
 double XgrammarTime::used() const { return (cpu_seconds() - begin_) / kSlowdown; }
 
 XgrammarTime::~XgrammarTime() {
   end_of_time = kNoLimit;
   checks_before_clock = std::numeric_limits<int64_t>::max();
+}
+
+void keep_xgrammar_warning(const std::string& message) {
+  if (first_warning.empty()) first_warning = message;
 }
 
 }  // namespace packhorse
@@ -53,6 +61,9 @@ namespace xgrammar {
 // What xgrammar asks its embedder for: the library ends no process and writes to no stream. Its own messages name
 // source files; these hold what was wrong alone.
 void LogFatalImpl(const std::string&, int, const std::string& message) { throw std::runtime_error(message); }
-void LogMessageImpl(const std::string&, int, int, const std::string&) {}
+void LogMessageImpl(const std::string&, int, int level, const std::string& message) {
+  constexpr int kWarning = 2;  // XGRAMMAR_LOG_LEVEL_WARNING
+  if (level >= kWarning) packhorse::keep_xgrammar_warning(message);
+}
 
 }  // namespace xgrammar

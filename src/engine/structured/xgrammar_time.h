@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <stdexcept>
+#include <string>
 
 namespace packhorse {
 
@@ -20,9 +21,14 @@ class XgrammarTime {
   XgrammarTime& operator=(const XgrammarTime&) = delete;
   /// Seconds since it began.
   double used() const;
+  /// The first thing that xgrammar said it would pass over, since this began; empty when there is none.
+  static const std::string& warning();
 
  private:
   double begin_;
 };
+
+/// For the library.
+void keep_xgrammar_warning(const std::string& message);
 
 }  // namespace packhorse

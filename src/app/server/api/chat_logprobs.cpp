@@ -14,14 +14,14 @@ namespace {
 
 /// The members that the chosen token and its alternatives have in common.
 void append_entry(std::string& out, int32_t id, const Logprob& entry, bool as_ids) {
-  const std::string token = as_ids ? fmt::format("token_id:{}", id) : entry.decoded_token;
+  const std::string& text = entry.decoded_token;
   out += R"("token":)";
-  append_json_string(out, token);
+  append_json_string(out, as_ids ? fmt::format("token_id:{}", id) : text);
   out += R"(,"logprob":)";
   append_logprob(out, entry.logprob);
   fmt::format_to(std::back_inserter(out), R"(,"bytes":[{}])",
-                 fmt::join(reinterpret_cast<const unsigned char*>(token.data()),
-                           reinterpret_cast<const unsigned char*>(token.data() + token.size()), ","));
+                 fmt::join(reinterpret_cast<const unsigned char*>(text.data()),
+                           reinterpret_cast<const unsigned char*>(text.data() + text.size()), ","));
 }
 
 /// The chosen token is always among the entries.

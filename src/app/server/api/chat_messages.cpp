@@ -11,7 +11,7 @@
 namespace packhorse::server {
 namespace {
 
-constexpr std::array<std::string_view, 5> kRoles = {"system", "developer", "user", "assistant", "tool"};
+constexpr size_t kMaxRoleBytes = 64;
 
 [[noreturn]] void refuse(const std::string& where, std::string_view message) {
   throw HttpError(400, fmt::format("{}: {}", where, message), where);
@@ -91,8 +91,8 @@ Json read_message(const Json& message, const std::string& where, const TemplateT
   const Fields fields(message, where + ".");
   auto role = fields.text("role");
   if (!role) fields.fail("role", "is missing");
-  if (std::find(kRoles.begin(), kRoles.end(), *role) == kRoles.end()) {
-    fields.fail("role", fmt::format("must be one of {} (got '{}')", fmt::join(kRoles, ", "), printable(*role, 40)));
+  if (role->empty() || role->size() > kMaxRoleBytes) {
+    fields.fail("role", fmt::format("must be a text of 1 to {} bytes (got '{}')", kMaxRoleBytes, printable(*role, 40)));
   }
   const bool is_answer = *role == "assistant";
   Json out;
@@ -100,7 +100,9 @@ Json read_message(const Json& message, const std::string& where, const TemplateT
   const bool has_answer = is_answer && read_answer(fields, out);
   if (const Json* content = fields.find("content")) {
     out["content"] = read_content(*content, fields.path("content"), traits.wants_parts);
-  } else if (!has_answer) {
+  } else if (has_answer) {
+    out["content"] = traits.wants_parts ? Json::array() : Json("");  // templates read it without asking
+  } else {
     fields.fail("content", "must be a text or a list of text parts");
   }
   if (auto name = fields.text("name")) out["name"] = *std::move(name);

@@ -33,12 +33,14 @@ void read_template(const ServerContext& context, const Fields& body, ChatRequest
 }
 
 /// logprobs and top_logprobs, which for chats are a flag and a number.
-void read_chat_logprobs(const Fields& body, SamplingParams& params) {
+void read_chat_logprobs(const ServerContext& context, const Fields& body, SamplingParams& params) {
   const bool wanted = body.flag("logprobs").value_or(false);
   const auto top = body.whole_number("top_logprobs");
   if (top && *top < -1) body.fail("top_logprobs", fmt::format("must be -1 or more (got {})", *top));
   if (top && *top != 0 && !wanted) body.fail("top_logprobs", "needs logprobs to be true");
-  if (wanted) params.logprobs = top.value_or(0);
+  if (!wanted) return;
+  require_top_logprobs(context, body, top.value_or(0));
+  params.logprobs = top.value_or(0);
 }
 
 }  // namespace
@@ -74,6 +76,22 @@ void disable_thinking(Json& kwargs) {
   }
 }
 
+void read_answer_length(const Fields& body, std::string_view name, ChatRequest& chat) {
+  const auto length = body.whole_number(name);
+  if (!length) return;
+  if (*length < 1) body.fail(name, fmt::format("must be at least 1 (got {})", *length));
+  chat.params.max_tokens = length;
+  chat.words.max_tokens = name;
+}
+
+void require_top_logprobs(const ServerContext& context, const Fields& body, int64_t top) {
+  const Engine& engine = context.engine.engine();
+  const int64_t limit = engine.options().max_logprobs;
+  if (limit >= 0 && (top == -1 ? engine.vocab_size() : top) > limit) {
+    body.fail("top_logprobs", fmt::format("must be at most {} (got {}); the limit is --max-logprobs", limit, top));
+  }
+}
+
 ChatRequest read_chat(const ServerContext& context, const Fields& body) {
   ChatRequest chat;
   read_template(context, body, chat);
@@ -82,10 +100,9 @@ ChatRequest read_chat(const ServerContext& context, const Fields& body) {
   chat.messages = read_messages(body, "messages", traits);
   chat.tools = read_tools(body);
   chat.params = read_sampling(context, body);
-  const auto older = body.whole_number("max_tokens");
-  const auto newer = body.whole_number("max_completion_tokens");
-  chat.params.max_tokens = newer ? newer : older;
-  read_chat_logprobs(body, chat.params);
+  chat.params.max_tokens.reset();  // the default is no wish of the client
+  for (const std::string_view name : {"max_tokens", "max_completion_tokens"}) read_answer_length(body, name, chat);
+  read_chat_logprobs(context, body, chat.params);
   read_prompt_options(body, chat.prompt);
   chat.prompt.add_special_tokens = body.flag("add_special_tokens").value_or(false);
   chat.truncation = read_truncation(context, body);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "app/server/api/chat_messages.h"
 #include "app/server/api/chat_tools.h"
@@ -11,6 +12,12 @@
 #include "app/server/context.h"
 
 namespace packhorse::server {
+
+/// How errors name what all chat APIs have in common.
+struct ChatWords {
+  std::string_view prompt = "messages", max_tokens = "max_tokens";    // fields
+  std::string_view tool_choices = "'required' and a named function";  // that work with any model
+};
 
 struct ChatRequest {
   Json messages = Json::array();  // as the template takes them
@@ -23,6 +30,7 @@ struct ChatRequest {
   std::optional<int64_t> truncation;  // keep the last so many tokens of the prompt
   SamplingParams params;              // max_tokens as asked for
   bool include_reasoning = true;
+  ChatWords words;
 };
 
 /// Template that a chat is rendered by.
@@ -35,6 +43,11 @@ Json template_kwargs(const ServerContext& context, const Json* kwargs);
 void set_reasoning_effort(Json& kwargs, const std::string& effort);
 /// Turns thinking off where the template can and the request did not say otherwise.
 void disable_thinking(Json& kwargs);
+
+/// Sets the most tokens of the answer, when the field `name` has a number of them.
+void read_answer_length(const Fields& body, std::string_view name, ChatRequest& chat);
+/// Throws HttpError{400} when more alternatives than the server allows are asked for; -1 is all tokens.
+void require_top_logprobs(const ServerContext& context, const Fields& body, int64_t top);
 
 /// The chat in the body of a chat completion, all but how it is to be answered. Throws HttpError{400, 404}.
 ChatRequest read_chat(const ServerContext& context, const Fields& body);

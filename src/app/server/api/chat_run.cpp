@@ -23,11 +23,11 @@ bool ends_inside_reasoning(std::string_view prompt) {
 }
 
 /// A field of the chat is what a message of the template is about.
-[[noreturn]] void refuse_chat(const Error& error) {
+[[noreturn]] void refuse_chat(const Error& error, std::string_view field) {
   const std::string_view message = error.what();
   const std::string_view word = message.substr(0, message.find_first_of(": ["));
   const bool is_field = word == "tools" || word == "chat_template_kwargs" || word == "continue_final_message";
-  throw HttpError(400, std::string(message), std::string(is_field ? word : "messages"));
+  throw HttpError(400, std::string(message), std::string(is_field ? word : field));
 }
 
 std::string tools_json(const ChatRequest& chat) {
@@ -35,7 +35,7 @@ std::string tools_json(const ChatRequest& chat) {
 }
 
 Prompt prompt_of(const ServerContext& context, const ChatRequest& chat, std::string_view text) {
-  Prompt prompt = tokenized_prompt(context, text, chat.prompt.add_special_tokens, chat.truncation, "messages");
+  Prompt prompt = tokenized_prompt(context, text, chat.prompt.add_special_tokens, chat.truncation, chat.words.prompt);
   prompt.cache_salt = chat.prompt.cache_salt;
   prompt.priority = chat.prompt.priority;
   return prompt;
@@ -161,8 +161,9 @@ OutputParserOptions parser_options(const ServerContext& context, const ChatReque
   }
   if (parser.tool_parser.empty()) {
     throw HttpError(400,
-                    "tool_choice: 'auto' needs --tool-call-parser: the chat template does not show how this model "
-                    "calls tools; 'required' and a named function work with any model",
+                    fmt::format("tool_choice: 'auto' needs --tool-call-parser: the chat template does not show how "
+                                "this model calls tools; {} work with any model",
+                                chat.words.tool_choices),
                     "tool_choice");
   }
   return parser;
@@ -170,8 +171,10 @@ OutputParserOptions parser_options(const ServerContext& context, const ChatReque
 
 std::string render_text(const ServerContext& context, const ChatRequest& chat) {
   if (template_of(context, chat).empty()) {
-    throw HttpError(400, "messages: the model has no chat template; the server can be given one by --chat-template",
-                    "messages");
+    throw HttpError(400,
+                    fmt::format("{}: the model has no chat template; the server can be given one by --chat-template",
+                                chat.words.prompt),
+                    std::string(chat.words.prompt));
   }
   try {
     return context.engine.engine().render_chat({.messages_json = chat.messages.dump(),
@@ -182,7 +185,7 @@ std::string render_text(const ServerContext& context, const ChatRequest& chat) {
                                                 .continue_final_message = chat.continue_final_message});
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::request && error.kind() != ErrorKind::model) throw;
-    refuse_chat(error);
+    refuse_chat(error, chat.words.prompt);
   }
 }
 
@@ -206,7 +209,7 @@ void run_chat(ServerContext& context, const HttpRequestPtr& request, const Reply
   if (chat.params.structured_outputs) parser.reasoning_parser.clear();  // what matches is no reasoning
   Prompt prompt = prompt_of(context, chat, text);
   const auto n_prompt = static_cast<int64_t>(prompt.token_ids->size());
-  require_context(context, n_prompt, chat.params.max_tokens, "messages", "max_tokens");
+  require_context(context, n_prompt, chat.params.max_tokens, chat.words.prompt, chat.words.max_tokens);
   chat.params.max_tokens = answer_limit(context.engine.engine(), chat.params.max_tokens);
   if (needs_special_tokens(parser)) chat.params.skip_special_tokens = false;
   // Reasoning tokens can be counted only while they come one by one.

@@ -21,10 +21,11 @@ const Json* find_tool(const ChatTools& tools, const std::string& name) {
   return tool == tools.definitions.end() ? nullptr : &*tool;
 }
 
-/// Schema of a tool's arguments: an object, whatever else it says.
+/// Schema of a tool's arguments: an object, whatever else it says. A tool without one takes none.
 Json parameters_of(const Json& tool) {
   const auto given = function_of(tool).find("parameters");
-  Json schema = given == function_of(tool).end() ? Json::object() : *given;
+  if (given == function_of(tool).end()) return Json{{"type", "object"}, {"properties", Json::object()}};
+  Json schema = *given;
   const bool says_what = std::any_of(schema.items().begin(), schema.items().end(), [](const auto& member) {
     return member.key() == "type" || member.key() == "anyOf" || member.key() == "oneOf" || member.key() == "allOf" ||
            member.key() == "$ref";

@@ -16,24 +16,6 @@
 namespace packhorse::server {
 namespace {
 
-/// A text, token ids, or a list of either.
-std::vector<const Json*> read_prompts(const ServerContext& context, const Fields& body) {
-  const Json* prompt = body.find("prompt");
-  if (!prompt) body.fail("prompt", "is missing");
-  if (prompt->is_string()) return {prompt};
-  if (!prompt->is_array()) body.fail("prompt", "must be a text, token ids, or a list of either");
-  if (prompt->empty()) body.fail("prompt", "must not be empty");
-  if (prompt->front().is_number()) return {prompt};
-  const auto n_prompts = static_cast<int64_t>(prompt->size());
-  if (n_prompts > context.options.max_prompts) {
-    body.fail("prompt",
-              fmt::format("at most {} prompts in one request (got {})", context.options.max_prompts, n_prompts));
-  }
-  std::vector<const Json*> prompts;
-  for (const Json& entry : *prompt) prompts.push_back(&entry);
-  return prompts;
-}
-
 class CompletionRequest {
  public:
   CompletionRequest(ServerContext& context, const HttpRequest& request, const Fields& body)
@@ -51,7 +33,7 @@ class CompletionRequest {
 
   /// Checks and tokenizes the prompts.
   std::vector<GenerationJob> jobs() {
-    const std::vector<const Json*> prompts = read_prompts(context_, body_);
+    const std::vector<const Json*> prompts = read_prompt_list(context_, body_, "prompt");
     require_room(context_, static_cast<int64_t>(prompts.size()));
     const auto truncation = read_truncation(context_, body_);
     std::vector<GenerationJob> out;
@@ -113,7 +95,7 @@ class CompletionRequest {
       prompt = tokenized_prompt(context_, text, add_special_tokens, truncation, "prompt");
       keep_echo(*prompt.token_ids, truncation ? nullptr : &text);
     } else if (given.is_array()) {
-      prompt.token_ids = read_ids(given);
+      prompt.token_ids = read_token_ids(context_, body_, given, "prompt");
       truncate(*prompt.token_ids, truncation);
       keep_echo(*prompt.token_ids, nullptr);
     } else {
@@ -122,16 +104,6 @@ class CompletionRequest {
     if (prompt.token_ids->empty()) body_.fail("prompt", "must not be empty");
     require_context(context_, static_cast<int64_t>(prompt.token_ids->size()), max_tokens_, "prompt", "max_tokens");
     return prompt;
-  }
-
-  std::vector<int64_t> read_ids(const Json& list) const {
-    const int64_t n_ids = context_.engine.engine().vocab_size();
-    std::vector<int64_t> ids = body_.whole_numbers_of(list, "prompt");
-    const auto wrong = std::find_if(ids.begin(), ids.end(), [&](int64_t id) { return id < 0 || id >= n_ids; });
-    if (wrong != ids.end()) {
-      body_.fail("prompt", fmt::format("token id {} is out of vocabulary (limit {})", *wrong, n_ids - 1));
-    }
-    return ids;
   }
 
   /// `text` is null where there is none, or not of all tokens.

@@ -21,23 +21,6 @@
 namespace packhorse::server {
 namespace {
 
-/// Texts or lists of token ids: each element is the input for one embedding.
-std::vector<const Json*> read_inputs(const ServerContext& context, const Fields& body) {
-  const Json* input = body.find("input");
-  if (!input || !(input->is_string() || input->is_array()) || input->empty()) {
-    body.fail("input", "must be a text, token ids, or a list of either, and not empty");
-  }
-  if (input->is_string() || input->front().is_number()) return {input};
-  const auto n_inputs = static_cast<int64_t>(input->size());
-  if (n_inputs > context.options.max_prompts) {
-    body.fail("input",
-              fmt::format("more than {} inputs in one request (got {})", context.options.max_prompts, n_inputs));
-  }
-  std::vector<const Json*> inputs;
-  for (const Json& element : *input) inputs.push_back(&element);
-  return inputs;
-}
-
 Prompt read_input(const ServerContext& context, const Fields& body, const Json& input) {
   const auto truncation = read_truncation(context, body);
   Prompt prompt;
@@ -45,10 +28,12 @@ Prompt read_input(const ServerContext& context, const Fields& body, const Json& 
     const std::string& text = input.get_ref<const std::string&>();
     if (text.empty()) body.fail("input", "a text must not be empty");
     prompt = tokenized_prompt(context, text, body.flag("add_special_tokens").value_or(true), truncation, "input");
-  } else {
-    const Json ids{{"input", input}};
-    prompt.token_ids = Fields(ids).whole_numbers("input");
+  } else if (input.is_array()) {
+    prompt.token_ids = read_token_ids(context, body, input, "input");
+    if (prompt.token_ids->empty()) body.fail("input", "must not be empty");
     truncate(*prompt.token_ids, truncation);
+  } else {
+    body.fail("input", "must hold texts or lists of token ids");
   }
   read_prompt_options(body, prompt);
   return prompt;
@@ -125,7 +110,7 @@ void answer_embeddings(ServerContext& context, const HttpRequestPtr& request, co
   const Json json = parse_body(*request);
   const Fields body(json);
   const std::string model = requested_model(context, body);
-  const std::vector<const Json*> inputs = read_inputs(context, body);
+  const std::vector<const Json*> inputs = read_prompt_list(context, body, "input");
   require_room(context, static_cast<int64_t>(inputs.size()));
   const PoolingParams pooling = read_pooling(context, body);
   const auto answer =

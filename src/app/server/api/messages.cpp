@@ -34,7 +34,7 @@ void count_tokens(ServerContext& context, const HttpRequestPtr& request, const R
 
 using MessagesHandler = void (*)(ServerContext&, const HttpRequestPtr&, const ReplyPtr&);
 
-/// Errors of these routes have a notation of their own.
+/// What goes wrong in a handler is told in Anthropic's notation; what is refused before one runs, in OpenAI's.
 void add_route(HttpServer& server, ServerContext& context, const char* path, MessagesHandler handler) {
   server.add_route({.method = "POST",
                     .path = path,

@@ -35,9 +35,11 @@ std::string event(std::string_view type, std::string_view members) {
   return fmt::format("event: {0}\ndata: {{\"type\":\"{0}\"{1}{2}}}\n\n", type, members.empty() ? "" : ",", members);
 }
 
+/// Tokens that came from the cache are no input tokens; what is put into it is not charged for.
 std::string usage_json(const Usage& usage) {
-  return fmt::format(R"({{"input_tokens":{},"output_tokens":{},"cache_read_input_tokens":{}}})", usage.prompt_tokens,
-                     usage.completion_tokens, usage.cached_tokens);
+  return fmt::format(R"({{"input_tokens":{},"output_tokens":{},"cache_creation_input_tokens":0,)"
+                     R"("cache_read_input_tokens":{}}})",
+                     usage.prompt_tokens - usage.cached_tokens, usage.completion_tokens, usage.cached_tokens);
 }
 
 /// Of an answer whose blocks and end are known.

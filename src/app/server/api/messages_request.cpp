@@ -165,7 +165,7 @@ void read_thinking(const Fields& body, Json& kwargs) {
   }
 }
 
-/// Whether the last message is the beginning of the answer.
+/// Whether the last message is the beginning of the answer. `messages` are those of `chat_messages`.
 bool is_prefill(const Json& messages) {
   const Json& last = messages.back();
   return last.at("role") == "assistant" && last.contains("content") && !last.contains("tool_calls");
@@ -175,19 +175,21 @@ bool is_prefill(const Json& messages) {
 
 ChatRequest read_messages_chat(const ServerContext& context, const Fields& body, bool needs_max_tokens) {
   ChatRequest chat;
+  chat.words.tool_choices = R"({"type": "any"} and {"type": "tool"})";
   chat.template_kwargs = template_kwargs(context, body.object("chat_template_kwargs"));
   read_thinking(body, chat.template_kwargs);
   const TemplateTraits traits =
       template_traits(template_of(context, chat), context.options.chat_template_content_format);
   const Json messages{{"messages", chat_messages(body)}};
   chat.messages = read_messages(Fields(messages), "messages", traits);
-  chat.continue_final_message = is_prefill(chat.messages);
+  chat.continue_final_message = is_prefill(messages.at("messages"));
   chat.add_generation_prompt = !chat.continue_final_message;
   chat.tools = read_tools_of_messages(body);
   chat.params = read_sampling(context, body);
   if (chat.params.n != 1) body.fail("n", "must be 1: messages have one answer");
   if (auto stops = body.texts("stop_sequences")) chat.params.stop = *std::move(stops);
-  chat.params.max_tokens = body.whole_number("max_tokens");
+  chat.params.max_tokens.reset();
+  read_answer_length(body, "max_tokens", chat);
   if (needs_max_tokens && !chat.params.max_tokens) body.fail("max_tokens", "is missing");
   read_prompt_options(body, chat.prompt);
   chat.prompt.add_special_tokens = false;

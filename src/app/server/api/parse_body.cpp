@@ -165,9 +165,6 @@ Json parse_body(const HttpRequest& request) {
   if (!is_json_type(request.header("content-type"))) {
     throw HttpError(415, "Content-Type must be application/json");
   }
-  if (request.header("content-encoding") != "" && request.header("content-encoding") != "identity") {
-    throw HttpError(415, "Content-Encoding is not supported: send the body as it is");
-  }
   return parse_object(request.body);
 }
 

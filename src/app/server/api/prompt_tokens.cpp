@@ -36,6 +36,33 @@ void require_plausible_length(const ServerContext& context, std::string_view tex
 
 }  // namespace
 
+std::vector<const Json*> read_prompt_list(const ServerContext& context, const Fields& body, std::string_view field) {
+  const Json* given = body.find(field);
+  if (!given) body.fail(field, "is missing");
+  if (given->is_string()) return {given};
+  if (!given->is_array()) body.fail(field, "must be a text, token ids, or a list of either");
+  if (given->empty()) body.fail(field, "must not be empty");
+  if (given->front().is_number()) return {given};
+  const auto n_prompts = static_cast<int64_t>(given->size());
+  if (n_prompts > context.options.max_prompts) {
+    body.fail(field, fmt::format("at most {} in one request (got {})", context.options.max_prompts, n_prompts));
+  }
+  std::vector<const Json*> prompts;
+  for (const Json& entry : *given) prompts.push_back(&entry);
+  return prompts;
+}
+
+std::vector<int64_t> read_token_ids(const ServerContext& context, const Fields& body, const Json& list,
+                                    std::string_view field) {
+  const int64_t n_ids = context.engine.engine().vocab_size();
+  std::vector<int64_t> ids = body.whole_numbers_of(list, field);
+  const auto wrong = std::ranges::find_if(ids, [&](int64_t id) { return id < 0 || id >= n_ids; });
+  if (wrong != ids.end()) {
+    body.fail(field, fmt::format("token id {} is out of vocabulary (limit {})", *wrong, n_ids - 1));
+  }
+  return ids;
+}
+
 std::optional<int64_t> read_truncation(const ServerContext& context, const Fields& body) {
   const auto given = body.whole_number("truncate_prompt_tokens");
   if (!given) return std::nullopt;

@@ -11,6 +11,13 @@
 
 namespace packhorse::server {
 
+/// A field that is a text, token ids, or a list of either: each prompt of it, at most ApiOptions::max_prompts.
+std::vector<const Json*> read_prompt_list(const ServerContext& context, const Fields& body, std::string_view field);
+
+/// The ids of a JSON list of token ids, all in the vocabulary. Throws HttpError{400} about `field`.
+std::vector<int64_t> read_token_ids(const ServerContext& context, const Fields& body, const Json& list,
+                                    std::string_view field);
+
 /// truncate_prompt_tokens: how many tokens at the end of a prompt to keep; -1 in the body means the longest that fits.
 std::optional<int64_t> read_truncation(const ServerContext& context, const Fields& body);
 

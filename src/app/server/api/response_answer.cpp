@@ -67,8 +67,11 @@ std::string ResponseAnswer::part(size_t index, bool is_empty) const {
 
 std::string ResponseAnswer::item(size_t index, bool is_open) const {
   const Block& block = blocks()[index];
+  const bool is_last = index + 1 == blocks().size();  // what max_tokens cut off
   std::string out = fmt::format(R"({{"id":{},"status":"{}",)", safe_json_string(item_id(index)),
-                                is_open ? "in_progress" : "completed");
+                                is_open   ? "in_progress"
+                                : is_last ? status()
+                                          : "completed");
   const std::string content = is_open ? "" : part(index, false);
   switch (block.kind) {
     case BlockKind::reasoning:

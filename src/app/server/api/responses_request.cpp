@@ -161,10 +161,11 @@ void refuse_unsupported(const Fields& body) {
   }
 }
 
-void read_response_logprobs(const Fields& body, SamplingParams& params) {
+void read_response_logprobs(const ServerContext& context, const Fields& body, SamplingParams& params) {
   const auto include = body.texts("include").value_or(std::vector<std::string>{});
   const auto top = body.whole_number("top_logprobs", 0, INT64_MAX);
   const bool wanted = std::find(include.begin(), include.end(), "message.output_text.logprobs") != include.end();
+  require_top_logprobs(context, body, top.value_or(0));
   if (wanted || top.value_or(0) > 0) params.logprobs = top.value_or(0);
 }
 
@@ -206,6 +207,7 @@ ResponsesRequest read_responses_chat(const ServerContext& context, const Fields&
   refuse_unsupported(body);
   ResponsesRequest request;
   ChatRequest& chat = request.chat;
+  chat.words.prompt = "input";
   chat.template_kwargs = template_kwargs(context, body.object("chat_template_kwargs"));
   if (const Json* reasoning = body.object("reasoning")) {
     const auto effort = Fields(*reasoning, "reasoning.").text("effort");
@@ -225,8 +227,9 @@ ResponsesRequest read_responses_chat(const ServerContext& context, const Fields&
   chat.params = read_sampling(context, body);
   if (chat.params.n != 1) body.fail("n", "must be 1: a response has one answer");
   if (auto format = read_text_format(body)) chat.params.structured_outputs = std::move(format);
-  chat.params.max_tokens = body.whole_number("max_output_tokens");
-  read_response_logprobs(body, chat.params);
+  chat.params.max_tokens.reset();
+  read_answer_length(body, "max_output_tokens", chat);
+  read_response_logprobs(context, body, chat.params);
   read_prompt_options(body, chat.prompt);
   chat.prompt.add_special_tokens = false;
   chat.truncation = read_truncation(context, body);

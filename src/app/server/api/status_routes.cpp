@@ -88,7 +88,8 @@ void add_status_routes(HttpServer& server, ServerContext& context) {
     send_json(reply, {{"server_load", c.n_prompts.load()}});
   });
   add("GET", "/metrics", [](ServerContext& c, const HttpRequest&, Reply& reply) {
-    reply.send(200, "text/plain; version=0.0.4; charset=utf-8", c.metrics.text(c.engine.stats()));
+    reply.send(200, "text/plain; version=0.0.4; charset=utf-8",
+               c.metrics.text(c.engine.stats(), c.engine.engine().options()));
   });
 }
 

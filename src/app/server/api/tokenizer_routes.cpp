@@ -12,6 +12,7 @@
 #include "app/server/api/fields.h"
 #include "app/server/api/handlers.h"
 #include "app/server/api/json_text.h"
+#include "app/server/api/prompt_tokens.h"
 
 namespace packhorse::server {
 namespace {
@@ -56,15 +57,11 @@ void detokenize(const ServerContext& context, const HttpRequest& request, Reply&
   const Json json = parse_body(request);
   const Fields body(json);
   requested_model(context, body);
-  const auto ids = body.whole_numbers("tokens");
-  if (!ids) body.fail("tokens", "is missing");
+  const Json* given = body.array("tokens");
+  if (!given) body.fail("tokens", "is missing");
   const Engine& engine = context.engine.engine();
-  const int64_t n_ids = engine.vocab_size();
-  const auto wrong = std::find_if(ids->begin(), ids->end(), [&](int64_t id) { return id < 0 || id >= n_ids; });
-  if (wrong != ids->end()) {
-    body.fail("tokens", fmt::format("token id {} is out of vocabulary (limit {})", *wrong, n_ids - 1));
-  }
-  const std::string text = engine.detokenize({ids->begin(), ids->end()}, false);
+  const std::vector<int64_t> ids = read_token_ids(context, body, *given, "tokens");
+  const std::string text = engine.detokenize({ids.begin(), ids.end()}, false);
   reply.send(200, kJsonType, fmt::format(R"({{"prompt":{}}})", json_string(text)));
 }
 

@@ -67,7 +67,7 @@ Acceptor bind_tcp(asio::io_context& io, const HttpOptions& options) {
   return acceptor;
 }
 
-/// "127.0.0.1:8000"; the port alone for IPv6 has brackets around the address. Empty for a Unix socket.
+/// Unspecified for a Unix socket.
 Tcp::endpoint to_tcp(const asio::generic::stream_protocol::endpoint& endpoint) {
   Tcp::endpoint out;
   const int family = endpoint.protocol().family();

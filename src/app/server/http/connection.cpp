@@ -1,6 +1,7 @@
 #include "app/server/http/connection.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <algorithm>
 
@@ -13,6 +14,7 @@ namespace {
 constexpr int64_t kMaxUnsent = 256 << 10;  // further requests wait for a client that does not read its answers
 constexpr std::chrono::seconds kLinger{2};
 constexpr size_t kMaxRequestId = 128;
+constexpr size_t kLargeBody = 1 << 20;
 
 bool is_request_id(std::string_view id) {
   return !id.empty() && id.size() <= kMaxRequestId &&
@@ -175,13 +177,15 @@ void Connection::dispatch() {
   set_active(true);
   exchange_ = std::make_shared<Exchange>(
       [service = service_, self = shared_from_this()] { service->post([self] { self->send_output(); }); });
-  auto answer = [handler = &route_->handler, request = HttpRequestPtr(request_),
+  auto answer = [handler = &route_->handler, request = HttpRequestPtr(request_), exchange = exchange_,
                  reply = Exchange::make_reply(exchange_)] {
+    if (exchange->is_left()) return;
     try {
       (*handler)(request, reply);
     } catch (...) {
       send_error(*reply, std::current_exception());
     }
+    if (request->body.size() > kLargeBody) ::malloc_trim(0);  // what parsing it took goes back at once
   };
   if (route_->is_quick) {
     answer();

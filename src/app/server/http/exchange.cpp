@@ -60,6 +60,11 @@ Exchange::Output Exchange::take() {
   return std::exchange(output_, {});
 }
 
+bool Exchange::is_left() {
+  const std::lock_guard lock(mutex_);
+  return is_left_;
+}
+
 void Exchange::complete() { finish(false); }
 
 void Exchange::leave() {

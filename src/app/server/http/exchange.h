@@ -28,6 +28,9 @@ class Exchange {
   /// What handlers write to; to be made once.
   static ReplyPtr make_reply(std::shared_ptr<Exchange> exchange);
 
+  /// Whether the client has left: nobody waits for the answer any more.
+  bool is_left();
+
   // For the connection.
   Output take();
   void complete();

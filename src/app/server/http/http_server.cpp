@@ -115,7 +115,11 @@ struct HttpServer::Impl final : Service, std::enable_shared_from_this<Impl> {
       const Clock::time_point now = Clock::now();
       for (auto next = connections.begin(); next != connections.end();) {
         const std::shared_ptr<Connection> connection = *next++;
-        connection->check(now);
+        try {
+          connection->check(now);
+        } catch (...) {  // out of memory: the others' limits hold all the same
+          connection->close();
+        }
       }
       if (!connections.empty() && !is_sweeping) sweep_later();
     });

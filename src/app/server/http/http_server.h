@@ -12,7 +12,7 @@
 
 namespace packhorse::server {
 
-/// Limits against slow, large and many (fault catalogue C7); each is a flag of `packhorse serve`.
+/// Limits against slow, large and many clients; each is a flag of `packhorse serve`.
 struct HttpLimits {
   int64_t max_connections = 4096;
   int64_t max_body_bytes = int64_t{32} << 20;

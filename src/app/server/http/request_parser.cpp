@@ -87,7 +87,11 @@ class RequestParser::Impl final : public http::basic_parser<true> {
     body->append(data.data(), data.size());
     return data.size();
   }
-  void on_chunk_header_impl(uint64_t, string_view, error_code&) override {}
+  void on_chunk_header_impl(uint64_t, string_view extensions, error_code&) override {
+    const auto is_control = [](char c) { return (c >= 0 && c < ' ' && c != '\t') || c == 0x7f; };
+    if (std::any_of(extensions.begin(), extensions.end(), is_control))
+      throw HttpError(400, "a chunk extension holds control characters");
+  }
   size_t on_chunk_body_impl(uint64_t, string_view data, error_code&) override {
     body->append(data.data(), data.size());
     return data.size();

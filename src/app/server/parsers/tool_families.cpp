@@ -121,7 +121,8 @@ const ToolFamily& tool_family(std::string_view name) {
 }
 
 const ToolFamily& required_calls() {
-  static const ToolFamily family{.name = "required", .bare = '[', .special_tokens = false, .reader = read_required};
+  static const ToolFamily family{
+      .name = "required", .bare = '[', .special_tokens = false, .is_constrained = true, .reader = read_required};
   return family;
 }
 

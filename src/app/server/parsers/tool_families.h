@@ -17,6 +17,7 @@ struct ToolFamily {
   std::vector<std::string_view> closers{};  // may stand after a call
   char bare = 0;                            // begins calls too, as the first character of the content
   bool special_tokens = true;               // markers may be special tokens
+  bool is_constrained = false;              // the answer is held to calls: one that was begun is never content
   IdStyle ids = IdStyle::hex;
   std::unique_ptr<CallReader> (*reader)(std::string_view start, const ToolSchemas& schemas) = nullptr;
 };

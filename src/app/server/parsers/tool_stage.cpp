@@ -92,7 +92,7 @@ void ToolStage::release(std::string_view text, OutputDelta& out) {
 }
 
 void ToolStage::finish(OutputDelta& out) {
-  if (reader_ && !reader_->finish(sink_)) release(unread_, out);
+  if (reader_ && !reader_->finish(sink_) && !family_.is_constrained) release(unread_, out);
   reader_.reset();
   content(markers_.take(), out);
   if (sink_.n_calls() == 0) release(std::exchange(pending_, {}), out);
