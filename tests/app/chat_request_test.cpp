@@ -312,6 +312,19 @@ TEST_F(ChatRequests, items_of_responses_become_messages) {
   EXPECT_EQ(request.settings["instructions"], "Be brief.");
 }
 
+TEST_F(ChatRequests, earlier_responses_have_the_shape_that_the_template_takes) {
+  context().options.chat_template_content_format = "openai";
+  const Json earlier = Json::parse(R"([{"role": "user", "content": "q"}, {"role": "assistant", "tool_calls": [
+      {"id": "c", "type": "function", "function": {"name": "f", "arguments": {}}}], "content": ""}])");
+  const Json body = Json::parse(R"({"input": [{"type": "function_call_output", "call_id": "c", "output": "1"}]})");
+  const ResponsesRequest request = read_responses_chat(context(), Fields(body), earlier);
+  context().options.chat_template_content_format = "auto";
+  for (const Json& message : request.chat.messages) EXPECT_TRUE(message["content"].is_array()) << message;
+  EXPECT_EQ(request.chat.messages[2]["content"], Json::parse(R"([{"type": "text", "text": "1"}])"));
+  const ResponsesRequest again = read_responses_chat(context(), Fields(body), request.conversation);
+  EXPECT_EQ(again.chat.messages.size(), 4u);
+}
+
 TEST_F(ChatRequests, responses_that_are_refused) {
   struct Case {
     const char* body;

@@ -129,6 +129,22 @@ def test_what_is_not_supported_is_refused(client):
             ask(client, **options)
 
 
+def test_errors_name_the_fields_of_responses(client):
+    for options, field in (
+        ({"max_output_tokens": 10**12}, "max_output_tokens"),
+        ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"said": "word " * 2000}, "input"),
+    ):
+        with pytest.raises(openai.BadRequestError) as refused:
+            ask(client, **options)
+        assert refused.value.param == field, refused.value.message
+
+
+def test_what_max_output_tokens_cuts_off_is_incomplete(client):
+    answer = ask(client, max_output_tokens=1)
+    assert answer.status == "incomplete" and answer.output[-1].status == "incomplete"
+
+
 def test_reasoning_is_an_item_of_its_own():
     with Server("demo", "--reasoning-parser", "deepseek_r1", "--max-model-len", 512) as server:
         body = {"input": "Say hello.", "max_output_tokens": 6, "temperature": 0, "ignore_eos": True}

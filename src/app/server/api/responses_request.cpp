@@ -201,6 +201,14 @@ Json joined(const Json& first, const Json& second) {
   return out;
 }
 
+/// What was said before, and `input`, as the template takes them.
+Json messages_for_template(const Json& earlier, const Json& input, const TemplateTraits& traits) {
+  Json messages = read_messages(Fields(input), "input", traits);
+  if (earlier.empty()) return messages;
+  const Json kept{{"previous_response_id", earlier}};
+  return joined(read_messages(Fields(kept), "previous_response_id", traits), messages);
+}
+
 }  // namespace
 
 ResponsesRequest read_responses_chat(const ServerContext& context, const Fields& body, const Json& earlier) {
@@ -216,12 +224,11 @@ ResponsesRequest read_responses_chat(const ServerContext& context, const Fields&
   const TemplateTraits traits =
       template_traits(template_of(context, chat), context.options.chat_template_content_format);
   const Json input{{"input", InputReader().read(body)}};
-  request.conversation = joined(earlier, read_messages(Fields(input), "input", traits));
+  request.conversation = joined(earlier, input.at("input"));
+  chat.messages = messages_for_template(earlier, input, traits);
   if (const auto instructions = body.text("instructions")) {
     const Json system{{"instructions", Json::array({Json{{"role", "system"}, {"content", *instructions}}})}};
-    chat.messages = joined(read_messages(Fields(system), "instructions", traits), request.conversation);
-  } else {
-    chat.messages = request.conversation;
+    chat.messages = joined(read_messages(Fields(system), "instructions", traits), chat.messages);
   }
   chat.tools = read_tools_of_responses(body);
   chat.params = read_sampling(context, body);
