@@ -12,7 +12,7 @@ namespace packhorse::server {
 
 struct StoredResponse {
   std::string json;          // the response object
-  std::string conversation;  // JSON array: the chat's messages and the answer, for the template
+  std::string conversation;  // JSON array: the chat's messages and the answer, as clients write them
 };
 
 /// Thread-safe.
