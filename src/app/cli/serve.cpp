@@ -8,6 +8,7 @@
 #include <chrono>
 #include <csignal>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "app/cli/cli.h"
@@ -42,10 +43,9 @@ bool minds_hangup() {
 
 /// Returns when a signal asks to stop; a second one that has come by then, or 0. Throws Error{internal} when the engine
 /// stops by itself.
-int wait_for_signal(server::Server& server) {
+int wait_for_signal(server::Server& server, SignalWatch& watch) {
   constexpr int kLook = 500;  // milliseconds
   constexpr std::chrono::seconds kStatsInterval{10}, kLastWords{2};
-  SignalWatch watch = minds_hangup() ? SignalWatch({SIGINT, SIGTERM, SIGHUP}) : SignalWatch({SIGINT, SIGTERM});
   Clock::time_point next_stats = Clock::now() + kStatsInterval;
   while (watch.next() == 0) {
     pollfd notes{watch.descriptor(), POLLIN, 0};
@@ -104,10 +104,15 @@ void serve(const ServeSettings& settings) {
   line->clear();
   for (const std::string& warning : server.warnings()) tell(flags, "warning", warning);
   const std::chrono::duration<double> seconds = Clock::now() - begin;
+  // Whoever reads that the server is ready may tell it to stop.
+  std::optional<SignalWatch> watch(std::in_place, minds_hangup() ? std::initializer_list<int>{SIGINT, SIGTERM, SIGHUP}
+                                                                 : std::initializer_list<int>{SIGINT, SIGTERM});
   tell(flags, "info",
        fmt::format("Packhorse {}: {} ready on {} (loaded in {:.2f} s)", version(), printable(server.model_name()),
                    server.url(), seconds.count()));
-  if (const int second = wait_for_signal(server)) ::raise(second);
+  const int second = wait_for_signal(server, *watch);
+  watch.reset();
+  if (second) ::raise(second);
   drain(server, flags);
 }
 

@@ -147,8 +147,8 @@ void take_missing(const Missing& flag, std::string_view label, std::string_view 
 }  // namespace
 
 void add_vllm_flags(CLI::App& command, std::vector<std::string>& ignored) {
-  const auto add_option = [&](std::string_view name, std::function<void(const std::string&)> take) {
-    command.add_option_function<std::string>(fmt::format("--{}", name), std::move(take))->group("");
+  const auto add_option = [&](std::string_view name, const std::function<void(const std::string&)>& take) {
+    command.add_option_function<std::string>(fmt::format("--{}", name), take)->group("");
   };
   const auto add_switch = [&](std::string_view name, std::function<void(int64_t)> take) {
     command.add_flag_function(fmt::format("--{},!--no-{}", name, name), std::move(take))->group("");
