@@ -39,24 +39,28 @@ struct AsyncEngine::Impl {
       : engine(options), core(core_of(engine)), stats(core.stats()), thread([this] { loop(); }) {}
 
   ~Impl() {
+    leave([&] { stopping = true; });
+    thread.join();
+  }
+
+  /// Changes the inbox and wakes the thread.
+  template <class Change>
+  void leave(Change&& change) {
     {
       const std::lock_guard lock(mutex);
-      stopping = true;
+      change();
     }
     wake.notify_one();
-    thread.join();
   }
 
   template <class Params>
   uint64_t add(const Prompt& prompt, const Params& params, OnOutput on_output) {
     std::unique_ptr<Request> request = core.make(prompt, params);
     const uint64_t id = request->id;
-    {
-      const std::lock_guard lock(mutex);
+    leave([&] {
       if (failure) fail(ErrorKind::resource, "the engine has stopped: {}", *failure);
       added.emplace_back(std::move(request), std::move(on_output));
-    }
-    wake.notify_one();
+    });
     return id;
   }
 
@@ -169,19 +173,11 @@ uint64_t AsyncEngine::add(const Prompt& prompt, const PoolingParams& params, OnO
 }
 
 void AsyncEngine::abort(uint64_t request_id) {
-  {
-    const std::lock_guard lock(impl_->mutex);
-    impl_->aborted.push_back(request_id);
-  }
-  impl_->wake.notify_one();
+  impl_->leave([&] { impl_->aborted.push_back(request_id); });
 }
 
 void AsyncEngine::abort_all() {
-  {
-    const std::lock_guard lock(impl_->mutex);
-    impl_->wants_abort = true;
-  }
-  impl_->wake.notify_one();
+  impl_->leave([&] { impl_->wants_abort = true; });
 }
 
 EngineStats AsyncEngine::stats() const {
@@ -195,11 +191,7 @@ std::optional<std::string> AsyncEngine::failure() const {
 }
 
 void AsyncEngine::reset_prefix_cache() {
-  {
-    const std::lock_guard lock(impl_->mutex);
-    impl_->wants_reset = true;
-  }
-  impl_->wake.notify_one();
+  impl_->leave([&] { impl_->wants_reset = true; });
 }
 
 void AsyncEngine::on_step(std::function<void(const EngineStats&)> callback) {

@@ -148,7 +148,7 @@ TEST(ChatFormat, a_named_call_stops) {
 TEST(ChatFormat, a_stream_says_the_same) {
   const auto reply = std::make_shared<RecordingReply>();
   ChatShape streamed = shape();
-  streamed.include_usage = true;
+  streamed.stream.include_usage = true;
   const std::string text = told(*chat_stream_writer(streamed, reply), *reply, long_answer());
   EXPECT_TRUE(reply->is_stream);
   EXPECT_TRUE(text.ends_with("data: [DONE]\n\n"));
@@ -181,7 +181,7 @@ TEST(ChatFormat, held_back_text_makes_no_chunk_unless_tokens_are_shown) {
   reply = std::make_shared<RecordingReply>();
   ChatShape with_ids = shape();
   with_ids.return_token_ids = true;
-  with_ids.include_usage = with_ids.continuous_usage = true;
+  with_ids.stream.include_usage = with_ids.stream.continuous_usage = true;
   const std::vector<Json> chunks = events_of(told(*chat_stream_writer(with_ids, reply), *reply, answer()));
   ASSERT_EQ(chunks.size(), 4u);
   EXPECT_EQ(chunks[0]["prompt_token_ids"], Json::parse("[1, 2, 3]"));

@@ -120,7 +120,7 @@ TEST_F(CompletionsFormat, echo_with_logprobs_begins_at_the_prompt) {
 TEST_F(CompletionsFormat, max_tokens_0_leaves_the_prompt_alone) {
   CompletionShape only = shape();
   only.echo = only.is_echo_only = true;
-  only.include_usage = true;
+  only.stream.include_usage = true;
   CompletionFormat f = format(only, {"prompt"});
   f.keep(0, output({part("x", {9}, "stop")}));
   const Json answer = Json::parse(f.answer({.prompt_tokens = 3, .completion_tokens = 1}));
@@ -138,7 +138,7 @@ TEST_F(CompletionsFormat, max_tokens_0_leaves_the_prompt_alone) {
 
 TEST_F(CompletionsFormat, chunks) {
   CompletionShape s = shape();
-  s.echo = s.include_usage = true;
+  s.echo = s.stream.include_usage = true;
   CompletionFormat f = format(s, {"P"});
   EXPECT_EQ(f.chunks(0, output({})), "");
   EXPECT_EQ(
@@ -159,7 +159,7 @@ TEST_F(CompletionsFormat, chunks_with_running_counts_and_offsets) {
   CompletionShape s = shape();
   s.n = 2;
   s.logprobs = 0;
-  s.include_usage = s.continuous_usage = s.tokens_as_ids = s.return_token_ids = true;
+  s.stream.include_usage = s.stream.continuous_usage = s.tokens_as_ids = s.return_token_ids = true;
   CompletionFormat f = format(s);
   const auto with_logprob = [](std::string text, int32_t id, int64_t index) {
     CompletionOutput out = part(text, {id});

@@ -25,10 +25,8 @@ using Clock = std::chrono::steady_clock;
 
 /// Empty where nobody wants to be told.
 std::string message(const server::ServeFlags& flags, std::string_view level, const std::string& text) {
-  const bool is_shown = level == "warning" ? flags.log_level != "error" && flags.log_level != "critical"
-                                           : flags.log_level == "info" || flags.log_level == "debug";
-  if (!is_shown) return "";
-  return level == "warning" ? fmt::format("warning: {}", text) : text;
+  if (level == "warning") return flags.shows_warnings() ? fmt::format("warning: {}", text) : "";
+  return flags.shows_info() ? text : "";
 }
 
 void tell(const server::ServeFlags& flags, std::string_view level, const std::string& text) {

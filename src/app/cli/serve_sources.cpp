@@ -81,7 +81,7 @@ void ServeSettings::add_to(CLI::App& command) {
 void ServeSettings::finish(const CLI::App& command) {
   std::vector<ConfigEntry> entries;
   if (!config.empty()) entries = read_config_file(config);
-  apply_config(command, entries);
+  for (const ConfigEntry& entry : entries) apply_entry(command, entry);
   std::set<std::string, std::less<>> given;
   for (const ConfigEntry& entry : entries) given.emplace(usual_name(entry.name));
   const auto is_given = [&](const Flag& flag) {
@@ -97,10 +97,6 @@ void ServeSettings::finish(const CLI::App& command) {
   });
   app::check_supported(engine);
   if (engine.model.empty()) throw Error(ErrorKind::usage, "no MODEL given (--help tells more)");
-}
-
-void ServeSettings::apply_config(const CLI::App& command, const std::vector<ConfigEntry>& entries) {
-  for (const ConfigEntry& entry : entries) apply_entry(command, entry);
 }
 
 void ServeSettings::apply_entry(const CLI::App& command, const ConfigEntry& entry) {

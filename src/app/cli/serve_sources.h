@@ -23,7 +23,6 @@ struct ServeSettings {
   void finish(const CLI::App& command);
 
  private:
-  void apply_config(const CLI::App& command, const std::vector<ConfigEntry>& entries);
   void apply_entry(const CLI::App& command, const ConfigEntry& entry);
 };
 

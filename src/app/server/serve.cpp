@@ -20,10 +20,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kLastWords{5};  // for clients to read why their answers end
 
-bool tells(const ServeFlags& flags) { return flags.log_level == "debug" || flags.log_level == "info"; }
-
 AccessLogFormat access_log_format(const ServeFlags& flags) {
-  if (flags.disable_access_log || !tells(flags)) return AccessLogFormat::none;
+  if (flags.disable_access_log || !flags.shows_info()) return AccessLogFormat::none;
   return flags.access_log_format == "json" ? AccessLogFormat::json : AccessLogFormat::text;
 }
 
@@ -117,7 +115,7 @@ void Server::log_stats() {
   const Clock::time_point now = Clock::now();
   const std::chrono::duration<double> seconds = now - std::exchange(s.last_stats, now);
   const std::string line = s.stats_log.line(s.engine->stats(), seconds.count());
-  if (!line.empty() && !s.flags.disable_log_stats && tells(s.flags))
+  if (!line.empty() && !s.flags.disable_log_stats && s.flags.shows_info())
     s.log.write(fmt::format("{} {}", log_time(), line));
 }
 

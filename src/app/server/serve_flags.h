@@ -37,6 +37,8 @@ struct ServeFlags {
   bool enable_log_requests = false, disable_access_log = false, disable_log_stats = false;
   int64_t max_log_len = 0;
   std::string access_log_format = "text", log_level = "info";
+  bool shows_info() const { return log_level == "debug" || log_level == "info"; }
+  bool shows_warnings() const { return log_level != "error" && log_level != "critical"; }
 };
 
 /// Headings of the help.

@@ -22,6 +22,22 @@ void append_usage(std::string& out, const Usage& usage, const UsageDetails& deta
   out += '}';
 }
 
+StreamOptions read_stream_options(const ServerContext& context, const Fields& body, bool is_stream) {
+  StreamOptions out{.include_usage = context.options.enable_force_include_usage};
+  const Json* options = body.object("stream_options");
+  if (!options) return out;
+  if (!is_stream) body.fail("stream_options", "is only possible when stream is true");
+  const Fields fields(*options, body.path("stream_options."));
+  out.include_usage |= fields.flag("include_usage").value_or(false);
+  // As in vLLM, of no effect alone.
+  out.continuous_usage = fields.flag("continuous_usage_stats").value_or(false) && out.include_usage;
+  return out;
+}
+
+std::string shown_token(int32_t token, std::string_view text, bool as_id) {
+  return as_id ? fmt::format("token_id:{}", token) : std::string(text);
+}
+
 void append_stop_reason(std::string& out, const std::optional<std::string>& text, std::optional<int64_t> token_id) {
   if (text) {
     append_json_string(out, *text);

@@ -20,17 +20,6 @@ std::string read_echo(const Fields& body, const ChatRequest& chat, std::string_v
   return text_of_content(*content, "messages");
 }
 
-void read_stream_options(const ServerContext& context, const Fields& body, bool is_stream, ChatShape& shape) {
-  shape.include_usage = context.options.enable_force_include_usage;
-  const Json* options = body.object("stream_options");
-  if (!options) return;
-  if (!is_stream) body.fail("stream_options", "needs stream to be true");
-  const Fields fields(*options, "stream_options.");
-  shape.include_usage |= fields.flag("include_usage").value_or(false);
-  // As in vLLM, of no effect alone.
-  shape.continuous_usage = shape.include_usage && fields.flag("continuous_usage_stats").value_or(false);
-}
-
 ChatShape read_shape(const ServerContext& context, const HttpRequest& request, const Fields& body,
                      const ChatRequest& chat, bool is_stream) {
   ChatShape shape{.id = answer_id("chatcmpl-", request, body),
@@ -47,7 +36,7 @@ ChatShape read_shape(const ServerContext& context, const HttpRequest& request, c
                    .reasoning_tokens = !parser_options(context, chat).reasoning_parser.empty()};
   shape.return_token_ids = body.flag("return_token_ids").value_or(false);
   shape.tokens_as_ids = body.flag("return_tokens_as_token_ids").value_or(context.options.return_tokens_as_token_ids);
-  read_stream_options(context, body, is_stream, shape);
+  shape.stream = read_stream_options(context, body, is_stream);
   return shape;
 }
 

@@ -18,8 +18,7 @@ struct ChatShape {
   std::string echo{};   // goes before each answer's content
   size_t n = 1;
   UsageDetails details{};
-  bool include_usage = false;     // of streams: a last chunk with the usage
-  bool continuous_usage = false;  // ... and in each chunk
+  StreamOptions stream{};
   bool return_token_ids = false;
   bool has_logprobs = false;
   int64_t top_logprobs = 0;

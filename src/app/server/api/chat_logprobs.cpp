@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "app/server/api/answer_text.h"
 #include "app/server/api/json_text.h"
 
 namespace packhorse::server {
@@ -16,7 +17,7 @@ namespace {
 void append_entry(std::string& out, int32_t id, const Logprob& entry, bool as_ids) {
   const std::string& text = entry.decoded_token;
   out += R"("token":)";
-  append_json_string(out, as_ids ? fmt::format("token_id:{}", id) : text);
+  append_json_string(out, shown_token(id, text, as_ids));
   out += R"(,"logprob":)";
   append_logprob(out, entry.logprob);
   fmt::format_to(std::back_inserter(out), R"(,"bytes":[{}])",

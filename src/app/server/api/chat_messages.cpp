@@ -7,6 +7,7 @@
 #include <string>
 
 #include "app/server/api/errors.h"
+#include "app/server/parsers/json_scanner.h"
 
 namespace packhorse::server {
 namespace {
@@ -110,8 +111,6 @@ Json read_message(const Json& message, const std::string& where, const TemplateT
   return out;
 }
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-
 /// Whether a tag `for X in EXPRESSION` of the template goes over a message's content.
 bool loops_over_content(std::string_view source) {
   constexpr std::array<std::string_view, 4> kEnds = {".content", "['content']", "[\"content\"]", " content"};
@@ -119,8 +118,8 @@ bool loops_over_content(std::string_view source) {
     const size_t end = source.find("%}", at);
     if (end == std::string_view::npos) return false;
     std::string_view tag = source.substr(at + 2, end - at - 2);
-    while (!tag.empty() && (is_space(tag.front()) || tag.front() == '-')) tag.remove_prefix(1);
-    while (!tag.empty() && (is_space(tag.back()) || tag.back() == '-')) tag.remove_suffix(1);
+    while (!tag.empty() && (is_blank(tag.front()) || tag.front() == '-')) tag.remove_prefix(1);
+    while (!tag.empty() && (is_blank(tag.back()) || tag.back() == '-')) tag.remove_suffix(1);
     if (!tag.starts_with("for ")) continue;
     if (std::any_of(kEnds.begin(), kEnds.end(), [&](std::string_view tail) { return tag.ends_with(tail); }))
       return true;
@@ -153,7 +152,7 @@ std::string text_of_content(const Json& content, const std::string& where) {
 }
 
 Json arguments_object(std::string_view text, const std::string& where) {
-  if (std::all_of(text.begin(), text.end(), is_space)) return Json::object();
+  if (std::all_of(text.begin(), text.end(), is_blank)) return Json::object();
   try {
     return parse_object(text);
   } catch (const HttpError&) {

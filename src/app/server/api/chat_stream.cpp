@@ -118,7 +118,7 @@ class ChatStreamWriter : public ChatWriter {
 
   void end(const Usage& usage) override {
     std::string events;
-    if (shape_.include_usage) {
+    if (shape_.stream.include_usage) {
       events = head_ + R"("choices":[],"usage":)";
       append_usage(events, usage, shape_.details);
       events += "}\n\n";
@@ -144,10 +144,10 @@ class ChatStreamWriter : public ChatWriter {
   }
 
   void end_chunk(std::string& out, int64_t n_tokens) const {
-    if (shape_.continuous_usage) {
+    if (shape_.stream.continuous_usage) {
       out += R"(,"usage":)";
       append_usage(out, {.prompt_tokens = n_prompt_, .completion_tokens = n_tokens}, {});
-    } else if (shape_.include_usage) {
+    } else if (shape_.stream.include_usage) {
       out += R"(,"usage":null)";
     }
     out += "}\n\n";

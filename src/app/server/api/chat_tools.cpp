@@ -132,21 +132,24 @@ void choose_tool(ChatTools& tools, const std::string& name, const std::string& w
   tools.name = name;
 }
 
-ChatTools read_tools(const Fields& body) {
+ChatTools read_tool_list(const Fields& body,
+                         const std::function<void(ChatTools&, const Fields&, const Json&, const std::string&)>& add) {
   ChatTools tools;
-  if (const Json* list = body.array("tools")) {
-    size_t i = 0;
-    for (const Json& tool : *list) {
-      const std::string where = fmt::format("{}[{}]", body.path("tools"), i++);
-      if (!tool.is_object()) throw HttpError(400, where + ": must be an object", where);
-      const Fields fields(tool, where + ".");
-      if (fields.text("type").value_or("") != "function") fields.fail("type", "must be 'function'");
-      const Json* function = fields.object("function");
-      if (!function) fields.fail("function", "is missing");
-      add_tool(tools, tool_definition(Fields(*function, where + ".function."), *function), where);
-    }
-  }
+  body.for_each_object("tools", [&](const Fields& fields, const Json& tool, const std::string& where) {
+    add(tools, fields, tool, where);
+  });
   if (!tools.definitions.is_null()) tools.mode = ToolMode::parsed;
+  return tools;
+}
+
+ChatTools read_tools(const Fields& body) {
+  const auto add = [](ChatTools& tools, const Fields& fields, const Json&, const std::string& where) {
+    if (fields.text("type").value_or("") != "function") fields.fail("type", "must be 'function'");
+    const Json* function = fields.object("function");
+    if (!function) fields.fail("function", "is missing");
+    add_tool(tools, tool_definition(Fields(*function, where + ".function."), *function), where);
+  };
+  ChatTools tools = read_tool_list(body, add);
   tools.is_parallel = body.flag("parallel_tool_calls").value_or(true);
   read_choice(body, tools);
   return tools;

@@ -78,13 +78,7 @@ class CompletionRequest {
     shape_.return_token_ids = body_.flag("return_token_ids").value_or(false);
     shape_.tokens_as_ids = body_.flag("return_tokens_as_token_ids").value_or(options.return_tokens_as_token_ids);
     shape_.usage_details = options.enable_prompt_tokens_details;
-    shape_.include_usage = options.enable_force_include_usage;
-    const Json* stream_options = body_.object("stream_options");
-    if (!stream_options) return;
-    if (!is_stream_) body_.fail("stream_options", "is only possible when stream is true");
-    const Fields fields(*stream_options, body_.path("stream_options."));
-    if (fields.flag("include_usage").value_or(false)) shape_.include_usage = true;
-    shape_.continuous_usage = fields.flag("continuous_usage_stats").value_or(false) && shape_.include_usage;
+    shape_.stream = read_stream_options(context_, body_, is_stream_);
   }
 
   Prompt read_prompt(const Json& given, std::optional<int64_t> truncation) {

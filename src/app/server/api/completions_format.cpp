@@ -5,18 +5,12 @@
 
 #include <utility>
 
+#include "app/server/api/answer_text.h"
 #include "app/server/api/json_text.h"
 #include "app/server/api/logprob_lists.h"
 
 namespace packhorse::server {
 namespace {
-
-std::string stop_reason(const CompletionOutput& output) {
-  if (output.stop_string) return json_string(*output.stop_string);
-  return output.stop_token_id ? fmt::format("{}", *output.stop_token_id) : "null";
-}
-
-std::string ids_json(const std::vector<int32_t>& ids) { return fmt::format("[{}]", fmt::join(ids, ",")); }
 
 /// The answer to max_tokens 0.
 void drop_answer(CompletionOutput& output) {
@@ -90,10 +84,15 @@ std::string CompletionFormat::choice(const PromptState& prompt, const Completion
   out += R"(,"logprobs":)";
   out += shape_.logprobs ? logprobs_json(prompt, output, state, with_prompt) : "null";
   out += output.finished() ? fmt::format(R"(,"finish_reason":"{}")", output.finish_reason) : R"(,"finish_reason":null)";
-  out += R"(,"stop_reason":)" + stop_reason(output);
+  out += R"(,"stop_reason":)";
+  append_stop_reason(out, output.stop_string, output.stop_token_id);
   if (shape_.return_token_ids) {
-    if (is_first) out += R"(,"prompt_token_ids":)" + ids_json(prompt.ids);
-    out += R"(,"token_ids":)" + ids_json(output.token_ids);
+    if (is_first) {
+      out += R"(,"prompt_token_ids":)";
+      append_token_ids(out, prompt.ids);
+    }
+    out += R"(,"token_ids":)";
+    append_token_ids(out, output.token_ids);
   }
   if (!is_chunk) {
     out += R"(,"prompt_logprobs":)";
@@ -116,11 +115,11 @@ std::string CompletionFormat::chunks(size_t prompt_index, RequestOutput&& output
     state.n_tokens += static_cast<int64_t>(part.token_ids.size());
     std::string json = head_ + choice(prompt, part, state, true);
     json += ']';
-    if (shape_.continuous_usage) {
+    if (shape_.stream.continuous_usage) {
       json += R"(,"usage":)" + usage_json({.prompt_tokens = prompt.n_tokens,
                                            .completion_tokens = state.n_tokens,
                                            .cached_tokens = prompt.n_cached});
-    } else if (shape_.include_usage) {
+    } else if (shape_.stream.include_usage) {
       json += R"(,"usage":null)";
     }
     events += sse_event(json += '}');
@@ -131,7 +130,7 @@ std::string CompletionFormat::chunks(size_t prompt_index, RequestOutput&& output
 std::string CompletionFormat::last_events(Usage usage) const {
   if (shape_.is_echo_only) usage.completion_tokens = 0;
   std::string events;
-  if (shape_.include_usage) events = sse_event(head_ + R"(],"usage":)" + usage_json(usage) + '}');
+  if (shape_.stream.include_usage) events = sse_event(head_ + R"(],"usage":)" + usage_json(usage) + '}');
   return events.append(kSseDone);
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "app/server/api/answer_text.h"
 #include "app/server/api/generation.h"
 
 namespace packhorse::server {
@@ -22,7 +23,7 @@ struct CompletionShape {
   bool return_token_ids = false;
   bool tokens_as_ids = false;  // "token_id:5" instead of text in logprobs
   bool usage_details = false;
-  bool include_usage = false, continuous_usage = false;  // of streams
+  StreamOptions stream{};
 };
 
 /// One request's answers on their way to JSON. Not thread-safe.

@@ -134,13 +134,27 @@ const Json* Fields::array(std::string_view name) const {
   return value;
 }
 
-std::string requested_model(const ServerContext& context, const Fields& body) {
-  const std::vector<std::string>& served = context.options.served_model_names;
-  const auto name = body.text("model");
-  if (name && std::find(served.begin(), served.end(), *name) == served.end()) {
-    throw HttpError(404, fmt::format("The model '{}' does not exist.", printable(*name)), "model");
+void Fields::for_each_object(std::string_view name, const ReadElement& read) const {
+  const Json* list = array(name);
+  if (!list) return;
+  size_t i = 0;
+  for (const Json& element : *list) {
+    const std::string where = fmt::format("{}[{}]", path(name), i++);
+    if (!element.is_object()) throw HttpError(400, where + ": must be an object", where);
+    read(Fields(element, where + "."), element, where);
   }
-  return served.front();
+}
+
+void require_model(const ServerContext& context, const std::string& name) {
+  const std::vector<std::string>& served = context.options.served_model_names;
+  if (std::ranges::find(served, name) == served.end()) {
+    throw HttpError(404, fmt::format("The model '{}' does not exist.", printable(name)), "model");
+  }
+}
+
+std::string requested_model(const ServerContext& context, const Fields& body) {
+  if (const auto name = body.text("model")) require_model(context, *name);
+  return context.options.served_model_names.front();
 }
 
 std::string answer_id(std::string_view prefix, const HttpRequest& request, const Fields& body) {

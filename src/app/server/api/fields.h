@@ -2,6 +2,7 @@
 // Reading fields of a request body: every wrong value is a 400 whose `param` names the field.
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -41,6 +42,11 @@ class Fields {
   const Json* object(std::string_view name) const;
   const Json* array(std::string_view name) const;
 
+  /// Reads one element of a list: its members, the object itself, and its path, as "tools[0]".
+  using ReadElement = std::function<void(const Fields& element, const Json& object, const std::string& path)>;
+  /// Calls it for each element of a list, in order; one that is no object is a 400. Nothing where the list is absent.
+  void for_each_object(std::string_view name, const ReadElement& read) const;
+
   /// Throws HttpError{400} about a field of this object: "NAME: MESSAGE".
   [[noreturn]] void fail(std::string_view name, const std::string& message) const;
   std::string path(std::string_view name) const;
@@ -51,6 +57,8 @@ class Fields {
   std::string where_;
 };
 
+/// Throws HttpError{404} for a name that is not served.
+void require_model(const ServerContext& context, const std::string& name);
 /// The name of the model for the answer, after a look at what the request asks for. Throws HttpError{404}.
 std::string requested_model(const ServerContext& context, const Fields& body);
 

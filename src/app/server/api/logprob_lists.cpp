@@ -6,6 +6,7 @@
 #include <iterator>
 #include <unordered_set>
 
+#include "app/server/api/answer_text.h"
 #include "app/server/api/json_text.h"
 
 namespace packhorse::server {
@@ -21,13 +22,9 @@ void separate(std::string& list) {
 
 }  // namespace
 
-std::string LogprobLists::shown(int32_t token, std::string_view text) const {
-  return tokens_as_ids_ ? fmt::format("token_id:{}", token) : std::string(text);
-}
-
 void LogprobLists::add_token(int32_t token, std::string_view text) {
   separate(tokens_);
-  append_json_string(tokens_, shown(token, text));
+  append_json_string(tokens_, shown_token(token, text, tokens_as_ids_));
   separate(offsets_);
   fmt::format_to(std::back_inserter(offsets_), "{}", offset_);
   offset_ += count_characters(text);
@@ -53,7 +50,7 @@ void LogprobLists::add(int32_t token, const TokenLogprobs& entries) {
   // Tokens may share a text, as parts of a character do: the first, which is the most likely, keeps the key.
   std::unordered_set<std::string> keys;
   for (const auto& [id, entry] : entries) {
-    const auto [key, is_new] = keys.insert(shown(id, entry.decoded_token));
+    const auto [key, is_new] = keys.insert(shown_token(id, entry.decoded_token, tokens_as_ids_));
     if (!is_new) continue;
     if (keys.size() > 1) tops_ += ',';
     append_json_string(tops_, *key);

@@ -22,7 +22,6 @@ class LogprobLists {
   int64_t offset() const { return offset_; }
 
  private:
-  std::string shown(int32_t token, std::string_view text) const;
   void add_token(int32_t token, std::string_view text);
 
   int64_t offset_;

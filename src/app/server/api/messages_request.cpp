@@ -22,23 +22,21 @@ class MessageReader {
 
   void read() {
     const Json* content = fields_.find("content");
-    const std::string where = fields_.path("content");
     const bool is_list = content && content->is_array() && !content->empty();
     const bool is_text = content && content->is_string() && *content != "";
     if (!is_list && !is_text) fields_.fail("content", "must be a text or a list of blocks, and not empty");
     if (is_text) {
       text_ = content->get<std::string>();
     } else {
-      size_t i = 0;
-      for (const Json& block : *content) read_block(block, fmt::format("{}[{}]", where, i++));
+      fields_.for_each_object("content", [&](const Fields& fields, const Json& block, const std::string& where) {
+        read_block(fields, block, where);
+      });
     }
     append();
   }
 
  private:
-  void read_block(const Json& block, const std::string& where) {
-    if (!block.is_object()) throw HttpError(400, where + ": must be an object", where);
-    const Fields fields(block, where + ".");
+  void read_block(const Fields& fields, const Json& block, const std::string& where) {
     const std::string type = fields.text("type").value_or("");
     if (type == "text") {
       join(text_, text_of_content(Json::array({block}), where));
@@ -99,17 +97,13 @@ Json chat_messages(const Fields& body) {
   }
   const Json* messages = body.array("messages");
   if (!messages || messages->empty()) body.fail("messages", "must be a list of at least one message");
-  size_t i = 0;
-  for (const Json& message : *messages) {
-    const std::string where = fmt::format("{}[{}]", body.path("messages"), i++);
-    if (!message.is_object()) throw HttpError(400, where + ": must be an object", where);
-    const Fields fields(message, where + ".");
+  body.for_each_object("messages", [&](const Fields& fields, const Json&, const std::string&) {
     const std::string role = fields.text("role").value_or("");
     if (role != "user" && role != "assistant") {
       fields.fail("role", fmt::format("must be 'user' or 'assistant' (got '{}')", printable(role, 40)));
     }
     MessageReader(fields, role == "assistant", out).read();
-  }
+  });
   return out;
 }
 
@@ -133,21 +127,14 @@ void read_choice(const Fields& body, ChatTools& tools) {
 }
 
 ChatTools read_tools_of_messages(const Fields& body) {
-  ChatTools tools;
-  if (const Json* list = body.array("tools")) {
-    size_t i = 0;
-    for (const Json& tool : *list) {
-      const std::string where = fmt::format("{}[{}]", body.path("tools"), i++);
-      if (!tool.is_object()) throw HttpError(400, where + ": must be an object", where);
-      const Fields fields(tool, where + ".");
-      if (fields.text("type").value_or("custom") != "custom") fields.fail("type", "must be 'custom'");
-      Json function{{"name", fields.text("name").value_or("")}};
-      if (auto description = fields.text("description")) function["description"] = *std::move(description);
-      if (const Json* schema = fields.object("input_schema")) function["parameters"] = *schema;
-      add_tool(tools, tool_definition(Fields(function, where + "."), function), where);
-    }
-  }
-  if (!tools.definitions.is_null()) tools.mode = ToolMode::parsed;
+  const auto add = [](ChatTools& tools, const Fields& fields, const Json&, const std::string& where) {
+    if (fields.text("type").value_or("custom") != "custom") fields.fail("type", "must be 'custom'");
+    Json function{{"name", fields.text("name").value_or("")}};
+    if (auto description = fields.text("description")) function["description"] = *std::move(description);
+    if (const Json* schema = fields.object("input_schema")) function["parameters"] = *schema;
+    add_tool(tools, tool_definition(Fields(function, where + "."), function), where);
+  };
+  ChatTools tools = read_tool_list(body, add);
   read_choice(body, tools);
   return tools;
 }

@@ -21,15 +21,12 @@ class InputReader {
     const bool is_text = input && input->is_string() && *input != "";
     if (!is_list && !is_text) body.fail("input", "must be a text or a list of items, and not empty");
     if (is_text) return Json::array({Json{{"role", "user"}, {"content", *input}}});
-    size_t i = 0;
-    for (const Json& item : *input) read_item(item, fmt::format("{}[{}]", body.path("input"), i++));
+    body.for_each_object("input", [&](const Fields& item, const Json&, const std::string&) { read_item(item); });
     return std::move(out_);
   }
 
  private:
-  void read_item(const Json& item, const std::string& where) {
-    if (!item.is_object()) throw HttpError(400, where + ": must be an object", where);
-    const Fields fields(item, where + ".");
+  void read_item(const Fields& fields) {
     const std::string type = fields.text("type").value_or("message");
     if (type == "message") {
       read_message(fields);
@@ -118,21 +115,14 @@ void read_choice(const Fields& body, ChatTools& tools) {
 }
 
 ChatTools read_tools_of_responses(const Fields& body) {
-  ChatTools tools;
-  if (const Json* list = body.array("tools")) {
-    size_t i = 0;
-    for (const Json& tool : *list) {
-      const std::string where = fmt::format("{}[{}]", body.path("tools"), i++);
-      if (!tool.is_object()) throw HttpError(400, where + ": must be an object", where);
-      const Fields fields(tool, where + ".");
-      const std::string type = fields.text("type").value_or("");
-      if (type != "function") {
-        fields.fail("type", fmt::format("'{}' is not supported: functions are", printable(type, 40)));
-      }
-      add_tool(tools, tool_definition(fields, tool), where);
+  const auto add = [](ChatTools& tools, const Fields& fields, const Json& tool, const std::string& where) {
+    const std::string type = fields.text("type").value_or("");
+    if (type != "function") {
+      fields.fail("type", fmt::format("'{}' is not supported: functions are", printable(type, 40)));
     }
-  }
-  if (!tools.definitions.is_null()) tools.mode = ToolMode::parsed;
+    add_tool(tools, tool_definition(fields, tool), where);
+  };
+  ChatTools tools = read_tool_list(body, add);
   tools.is_parallel = body.flag("parallel_tool_calls").value_or(true);
   read_choice(body, tools);
   return tools;

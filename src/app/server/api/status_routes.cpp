@@ -49,10 +49,7 @@ void list_models(const ServerContext& context, Reply& reply) {
 }
 
 void show_model(const ServerContext& context, const std::string& name, Reply& reply) {
-  const std::vector<std::string>& served = context.options.served_model_names;
-  if (std::find(served.begin(), served.end(), name) == served.end()) {
-    throw HttpError(404, fmt::format("The model '{}' does not exist.", printable(name)), "model");
-  }
+  require_model(context, name);
   send_json(reply, model_card(context, name));
 }
 

@@ -131,7 +131,6 @@ bool Connection::read_head() {
 void Connection::make_request(Headers headers) {
   request_ = std::make_shared<HttpRequest>();
   request_->client = client_;
-  request_->arrival = arrival_;
   request_->headers = std::move(headers);
   request_->id = request_->header("X-Request-Id");
   if (is_request_id(request_->id)) return;

@@ -1,7 +1,6 @@
 #pragma once
 // What handlers see of HTTP: a request that is complete, and a reply that may be written from any thread.
 
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -22,7 +21,6 @@ struct HttpRequest {
   std::string body;
   std::string client;                        // address of the peer
   std::vector<std::string> path_parameters;  // what the {} of the route matched
-  std::chrono::steady_clock::time_point arrival;
 
   /// Value of the first header of that name, in any case; empty without.
   std::string_view header(std::string_view name) const;

@@ -10,12 +10,6 @@ namespace {
 
 constexpr size_t kMaxHead = 512;  // bytes; a longer one is no head
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
-}
-
 bool is_name(std::string_view text) {
   const auto part = [](char c) {
     return !is_blank(c) && std::string_view("<>{}[]\"'`").find(c) == std::string_view::npos;

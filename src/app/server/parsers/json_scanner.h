@@ -11,6 +11,11 @@ namespace packhorse::server {
 inline constexpr size_t kMaxJsonDepth = 64;
 
 inline bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+inline std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+  return text;
+}
 
 /// Control characters inside of strings pass, since models write line breaks there; `append_json` escapes them.
 class JsonScanner {

@@ -11,12 +11,6 @@ namespace {
 
 constexpr size_t kMaxName = 256;  // bytes
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
-}
-
 /// Without the line break that sets a value off from its tags, on each side.
 std::string_view unwrapped(std::string_view text) {
   if (text.starts_with('\n')) text.remove_prefix(1);
