@@ -68,19 +68,25 @@ class Browser:
                 raise RuntimeError(f"{method}: {answer['error']}")
             return answer["result"]
 
-    def open(self, url, width=1100, height=760, dark=False, mobile=False):
+    def open(self, url, width=1100, height=760, dark=False, mobile=False, still=False):
         """A new tab; what the page does is in `events` from then on."""
         self._session = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        wishes = {"color-scheme": "dark" if dark else "light", "reduced-motion": "reduce" if still else "no-preference"}
+        features = [{"name": f"prefers-{name}", "value": value} for name, value in wishes.items()]
+        self.call("Emulation.setEmulatedMedia", features=features)
+        self.call("Emulation.setTouchEmulationEnabled", enabled=mobile)
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.events.clear()
         self.call("Page.navigate", url=url)
         self.wait_for("document.readyState === 'complete'")
+
+    def reload(self):
+        self.run("window.isOld = true; location.reload()")
+        self.wait_for("!window.isOld && document.readyState === 'complete'")
 
     def run(self, script):
         """Value of an expression in the page."""
@@ -123,10 +129,11 @@ class Browser:
         return [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
 
     def problems(self):
-        """What a developer would see in red."""
+        """What a developer would see in red: exceptions, and what the policy of the page forbids."""
         return [
             event["params"]
             for event in self.events
             if event.get("method") == "Runtime.exceptionThrown"
-            or (event.get("method") == "Log.entryAdded" and event["params"]["entry"]["level"] == "error")
+            or (event.get("method") == "Log.entryAdded" and event["params"]["entry"]["level"] == "error"
+                and event["params"]["entry"]["source"] != "network")  # answers 401 and the like: the page tells them
         ]

@@ -5,6 +5,6 @@
 
 namespace packhorse::server::page {
 
-extern const std::string_view kIndexHtml, kStyleCss, kAppJs, kIconSvg;
+extern const std::string_view kIndexHtml, kStyleCss, kMarkdownJs, kServerJs, kAppJs, kIconSvg;
 
 }  // namespace packhorse::server::page

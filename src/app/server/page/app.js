@@ -1,162 +1,47 @@
 "use strict";
 
-// One conversation with the server that sent this page. Nothing is kept but the theme and the settings.
+// One conversation. It lasts as long as the tab, reloads included; theme and settings last longer, the API key does not.
 
-const at = (id) => document.getElementById(id);
-const make = (tag, className, text) => {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  return element;
-};
+const messages = []; // {role, content}, of answers with {reasoning, note} that only the reader sees
+let current = null; // the Answer that is being written
+let following = true; // whether the reader is at the end and wants to stay there
+const hasKeys = () => !matchMedia("(pointer: coarse)").matches; // keys on a screen have no Shift+Enter and cover the page
 
-const messages = []; // {role, content} as the server takes them
-let running = null; // AbortController of the answer that is being written
+// ---- What outlives a reload -----------------------------------------------
 
-// ---- Text -----------------------------------------------------------------
+// By path, so that servers behind one proxy do not see each other's. A browser may refuse to keep anything, or so much:
+// then the page works as before, but forgets.
+const nameOf = (name) => `packhorse ${location.pathname} ${name}`;
 
-// A little Markdown, as elements whose texts are set as texts: what a model writes is never markup.
-
-function appendInline(parent, text) {
-  const marks = /(`[^`\n]+`|\*\*[^*\n]+\*\*|\*[^*\s][^*\n]*\*)/;
-  for (const piece of text.split(marks)) {
-    if (piece.length > 2 && piece.startsWith("`") && piece.endsWith("`")) parent.append(make("code", "", piece.slice(1, -1)));
-    else if (piece.length > 4 && piece.startsWith("**") && piece.endsWith("**")) parent.append(make("strong", "", piece.slice(2, -2)));
-    else if (piece.length > 2 && piece.startsWith("*") && piece.endsWith("*")) parent.append(make("em", "", piece.slice(1, -1)));
-    else if (piece) parent.append(piece);
-  }
-}
-
-function codeBlock(lines) {
-  const block = make("pre");
-  const code = make("code", "", lines.join("\n"));
-  const copy = make("button", "", "Copy");
-  copy.type = "button";
-  copy.onclick = async () => {
-    await navigator.clipboard?.writeText(code.textContent);
-    copy.textContent = "Copied";
-  };
-  block.append(code, copy);
-  return block;
-}
-
-function list(lines) {
-  const element = make(/^\s*\d/.test(lines[0]) ? "ol" : "ul");
-  if (element.tagName === "OL") element.start = parseInt(lines[0], 10);
-  for (const line of lines) appendInline(element.appendChild(make("li")), line.replace(/^\s*([-*+]|\d+[.)])\s+/, ""));
-  return element;
-}
-
-/** The blocks of a text: each a kind and its lines. */
-function blocksOf(text) {
-  const blocks = [];
-  let code = false;
-  for (const line of text.split("\n")) {
-    const last = blocks.at(-1);
-    if (/^\s*```/.test(line)) {
-      code = !code;
-      if (code) blocks.push({ kind: "code", lines: [] });
-    } else if (code) {
-      last.lines.push(line);
-    } else if (!line.trim()) {
-      blocks.push({ kind: "gap", lines: [] });
-    } else {
-      const kind = /^\s*([-*+]|\d+[.)])\s+/.test(line) ? "list" : /^#{1,6}\s/.test(line) ? "heading" : "text";
-      if (last?.kind === kind && kind !== "heading") last.lines.push(line);
-      else blocks.push({ kind, lines: [line] });
-    }
-  }
-  return blocks.filter((block) => block.kind !== "gap");
-}
-
-function elementOf(block) {
-  if (block.kind === "code") return codeBlock(block.lines);
-  if (block.kind === "list") return list(block.lines);
-  const element = make(block.kind === "heading" ? "h3" : "p");
-  appendInline(element, block.lines.join("\n").replace(/^#{1,6}\s+/, ""));
-  return element;
-}
-
-/** Shows `text` in `parent`, touching only the blocks that have changed since the last time. */
-function render(parent, text) {
-  const blocks = blocksOf(text);
-  blocks.forEach((block, i) => {
-    const key = block.kind + "\n" + block.lines.join("\n");
-    const old = parent.children[i];
-    if (old?.source === key) return;
-    const element = elementOf(block);
-    element.source = key;
-    if (old) old.replaceWith(element);
-    else parent.append(element);
-  });
-  while (parent.children.length > blocks.length) parent.lastChild.remove();
-}
-
-// ---- Server ---------------------------------------------------------------
-
-function headers() {
-  const key = at("key").value.trim();
-  return { "Content-Type": "application/json", ...(key ? { Authorization: `Bearer ${key}` } : {}) };
-}
-
-async function explain(response) {
-  if (response.status === 401) return "The server asks for an API key: enter it in the settings.";
-  const text = await response.text();
+function keep(area, name, value) {
   try {
-    return JSON.parse(text).error.message;
-  } catch {
-    return `The server answered ${response.status}.`;
+    window[area].setItem(nameOf(name), value);
+  } catch (error) {
+    console.warn(`${name} is not kept: ${error.message}`);
   }
 }
 
-/** The data of each server-sent event, as it comes. */
-async function* events(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let buffer = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    buffer += value;
-    for (let end; (end = buffer.indexOf("\n\n")) >= 0; buffer = buffer.slice(end + 2)) {
-      for (const line of buffer.slice(0, end).split("\n")) {
-        if (line.startsWith("data:")) yield line.slice(5).trim();
-      }
-    }
-  }
-}
-
-function requestBody() {
-  const system = at("system").value.trim();
-  const limit = parseInt(at("max-tokens").value, 10);
-  return JSON.stringify({
-    model: at("model-choice").value || undefined,
-    messages: [...(system ? [{ role: "system", content: system }] : []), ...messages],
-    temperature: Number(at("temperature").value),
-    ...(limit > 0 ? { max_completion_tokens: limit } : {}),
-    stream: true,
-    stream_options: { include_usage: true },
-  });
-}
-
-async function loadModels() {
+function kept(area, name) {
   try {
-    const response = await fetch("v1/models", { headers: headers() });
-    if (!response.ok) return show(await explain(response));
-    const models = (await response.json()).data;
-    at("model-choice").replaceChildren(...models.map((model) => new Option(model.id, model.id)));
-    at("model").textContent = models[0]?.id ?? "";
-    show("");
+    return window[area].getItem(nameOf(name));
   } catch {
-    show("The server cannot be reached.");
+    return null;
   }
+}
+
+function keepMessages() {
+  const partial = current?.content ? [current.message()] : [];
+  keep("sessionStorage", "messages", JSON.stringify([...messages, ...partial]));
 }
 
 // ---- Conversation ---------------------------------------------------------
 
 const show = (text) => (at("status").textContent = text);
 
-const isAtEnd = () => at("chat").scrollHeight - at("chat").scrollTop - at("chat").clientHeight < 80;
-const scrollToEnd = () => at("chat").scrollTo({ top: at("chat").scrollHeight, behavior: "instant" });
+function scrollToEnd() {
+  following = true;
+  at("chat").scrollTo({ top: at("chat").scrollHeight, behavior: "instant" });
+}
 
 function addArticle(role) {
   at("welcome").hidden = true;
@@ -168,125 +53,208 @@ function addArticle(role) {
   return { article, text };
 }
 
-/** An answer on the screen while it comes. */
+/** An answer on the screen, while it comes or as it was kept. */
 class Answer {
-  constructor() {
-    Object.assign(this, addArticle("assistant"));
-    this.article.classList.add("busy");
-    this.content = this.reasoning = "";
+  constructor({ content = "", reasoning = "", note = "" } = {}) {
+    Object.assign(this, addArticle("assistant"), { content, reasoning, note });
+    this.controller = new AbortController();
     this.begin = performance.now();
     this.tokens = 0;
   }
 
-  take(chunk) {
-    if (chunk.error) throw new Error(chunk.error.message);
-    if (chunk.usage) this.tokens = chunk.usage.completion_tokens;
-    const delta = chunk.choices?.[0]?.delta;
-    const thought = delta?.reasoning ?? delta?.reasoning_content;
-    if (!delta || !(delta.content || thought)) return;
-    this.first ??= performance.now();
-    if (!chunk.usage) this.tokens += 1;
-    this.content += delta.content ?? "";
-    this.reasoning += thought ?? "";
+  message() {
+    return { role: "assistant", content: this.content, reasoning: this.reasoning, note: this.note };
+  }
+
+  take({ usage, choices: [choice] }) {
+    if (usage) [this.tokens, this.inContext] = [usage.completion_tokens, usage.prompt_tokens + usage.completion_tokens];
+    this.reason = choice?.finish_reason ?? this.reason;
+    const thought = choice?.delta.reasoning ?? "";
+    const content = choice?.delta.content ?? "";
+    if (!content && !thought) return;
+    this.last = performance.now();
+    this.first ??= this.last;
+    if (!usage) this.tokens += 1;
+    this.content += content;
+    this.reasoning += thought;
     this.pending ??= requestAnimationFrame(() => this.paint());
   }
 
   paint() {
     this.pending = undefined;
-    const follow = isAtEnd();
     if (this.reasoning) this.showReasoning();
     render(this.text, this.content);
-    show(this.speed());
-    if (follow) scrollToEnd();
+    at("speed").textContent = this.speed();
+    if (following) scrollToEnd();
   }
 
   showReasoning() {
     if (!this.thoughts) {
-      const box = make("details");
       this.thoughts = make("div");
-      box.append(make("summary", "", "Reasoning"), this.thoughts);
+      const box = make("details");
+      box.append(make("summary"), this.thoughts);
       this.article.prepend(box);
     }
+    this.article.querySelector("summary").textContent = this.content || !this.isBusy() ? "Reasoning" : "Reasoning …";
     render(this.thoughts, this.reasoning);
   }
 
-  speed() {
-    const seconds = (performance.now() - (this.first ?? this.begin)) / 1000;
-    const rate = this.tokens > 1 && seconds > 0 ? ` · ${((this.tokens - 1) / seconds).toFixed(1)} tokens/s` : "";
-    return `${this.tokens} tokens${rate}`;
+  isBusy() {
+    return current === this;
   }
 
-  end(problem) {
+  speed() {
+    const seconds = (this.last - this.first) / 1000;
+    return `${this.tokens} tokens` + (seconds > 0 ? ` · ${((this.tokens - 1) / seconds).toFixed(1)} tokens/s` : "");
+  }
+
+  describe() {
+    if (!this.tokens) return "";
+    const parts = [this.speed()];
+    if (this.first) parts.push(`first after ${((this.first - this.begin) / 1000).toFixed(2)} s`);
+    if (this.inContext) parts.push(`context ${this.inContext} of ${contextLength() ?? "?"}`);
+    if (this.reason === "length") parts.push("cut off: no tokens left");
+    if (this.reason === "stopped") parts.push("stopped");
+    return parts.join(" · ");
+  }
+
+  /** Shows what remains to be shown when no more comes. */
+  end(problem = "") {
     cancelAnimationFrame(this.pending);
     this.paint();
-    this.article.classList.remove("busy");
+    at("speed").textContent = "";
     if (problem) this.article.append(make("p", "error", problem));
-    const wait = this.first ? ` · first after ${((this.first - this.begin) / 1000).toFixed(2)} s` : "";
-    if (this.tokens) this.article.append(make("div", "meta", this.speed() + wait));
-    scrollToEnd();
+    const tools = make("div", "tools");
+    tools.append(make("span", "", this.note));
+    if (this.content) tools.append(copyButton(() => this.content));
+    const again = make("button", "again", "Again");
+    Object.assign(again, { type: "button", title: "Answer this question anew", onclick: () => answerAgain(this) });
+    tools.append(again);
+    this.article.append(tools);
+    if (following) scrollToEnd();
   }
 }
 
-async function receive(answer, signal) {
-  const response = await fetch("v1/chat/completions", { method: "POST", headers: headers(), body: requestBody(), signal });
-  if (!response.ok) throw new Error(await explain(response));
-  for await (const data of events(response.body)) {
-    if (data === "[DONE]") return;
-    answer.take(JSON.parse(data));
-  }
-  throw new Error("The answer broke off.");
+function setCurrent(answer) {
+  current = answer;
+  document.querySelector("article.busy")?.classList.remove("busy");
+  current?.article.classList.add("busy");
+  at("send").hidden = Boolean(current);
+  at("stop").hidden = !current;
+  fit();
 }
 
-function setRunning(controller) {
-  running = controller;
-  at("send").hidden = Boolean(running);
-  at("stop").hidden = !running;
-  at("send").disabled = !at("input").value.trim();
+function inWords(error) {
+  if (error.status === 401) askForKey();
+  if (!error.message.includes("maximum context length")) return error.message;
+  return `${error.message}. Begin a new chat, or ask for less.`;
 }
 
-async function ask(text) {
-  messages.push({ role: "user", content: text });
-  addArticle("user").text.textContent = text;
-  scrollToEnd();
-  const controller = new AbortController();
-  setRunning(controller);
+async function receive(answer) {
+  const system = at("system").value.trim();
+  const said = messages.map(({ role, content }) => ({ role, content }));
+  const body = { ...settingsOfChat(), messages: [...(system ? [{ role: "system", content: system }] : []), ...said] };
+  for await (const chunk of streamChat(body, answer.controller.signal)) answer.take(chunk);
+}
+
+/** Has the last question answered. */
+async function answerLast() {
   const answer = new Answer();
+  setCurrent(answer);
+  scrollToEnd();
   let problem = "";
   try {
-    await receive(answer, controller.signal);
+    await receive(answer);
   } catch (error) {
-    if (error.name === "TypeError") problem = "The server cannot be reached.";
-    else if (error.name !== "AbortError") problem = error.message;
+    if (current !== answer) return; // a new chat has begun
+    if (error.name === "AbortError") answer.reason = "stopped";
+    else problem = inWords(error);
   }
-  if (running !== controller) return; // a new chat has begun
+  const isFocusFree = [at("stop"), document.body].includes(document.activeElement);
+  setCurrent(null);
+  answer.note = answer.describe();
   answer.end(problem);
-  // A question without an answer would stand twice when it is asked again.
-  if (answer.content) messages.push({ role: "assistant", content: answer.content });
-  else messages.pop();
-  setRunning(null);
-  at("input").focus();
+  at("said").textContent = problem || answer.content; // once and whole, for screen readers
+  if (answer.content) messages.push(answer.message());
+  keepMessages();
+  if (isFocusFree && hasKeys()) at("input").focus();
+}
+
+function ask(text) {
+  if (messages.at(-1)?.role === "user") messages.pop(); // it has no answer, and a template may want them in turn
+  messages.push({ role: "user", content: text });
+  addArticle("user").text.textContent = text;
+  keepMessages();
+  return answerLast();
+}
+
+function answerAgain(answer) {
+  if (current) return;
+  answer.article.remove();
+  if (messages.at(-1).role === "assistant") messages.pop();
+  answerLast();
 }
 
 function submit() {
   const text = at("input").value.trim();
-  if (!text || running) return;
+  if (!text || current) return;
   at("input").value = "";
-  fit();
   ask(text);
 }
 
 function stop() {
-  running?.abort();
+  current?.controller.abort();
 }
 
 function newChat() {
-  stop();
-  setRunning(null);
+  const answer = current;
+  setCurrent(null);
+  answer?.controller.abort();
+  cancelAnimationFrame(answer?.pending);
   messages.length = 0;
+  keepMessages();
   document.querySelectorAll("#chat article").forEach((article) => article.remove());
   at("welcome").hidden = false;
-  show("");
+  at("speed").textContent = at("said").textContent = "";
   at("input").focus();
+}
+
+function restore() {
+  messages.push(...JSON.parse(kept("sessionStorage", "messages") ?? "[]"));
+  for (const message of messages) {
+    if (message.role === "user") addArticle("user").text.textContent = message.content;
+    else new Answer(message).end();
+  }
+  if (messages.at(-1)?.role === "user") new Answer().end("No answer came.");
+  scrollToEnd();
+}
+
+// ---- Models and key -------------------------------------------------------
+
+const models = new Map(); // by id, as /v1/models has them
+const contextLength = () => models.get(at("model-choice").value)?.max_model_len;
+
+function showModel() {
+  const name = at("model-choice").value;
+  at("model").textContent = name;
+  document.title = name ? `${name} · Packhorse` : "Packhorse";
+  at("max-tokens").placeholder = contextLength() ? `As the context of ${contextLength()} allows` : "As the context allows";
+}
+
+async function loadModels() {
+  try {
+    for (const model of await listModels()) models.set(model.id, model);
+    at("model-choice").replaceChildren(...[...models.keys()].map((id) => new Option(id, id)));
+    showModel();
+    show("");
+  } catch (error) {
+    show(inWords(error));
+  }
+}
+
+function askForKey() {
+  openSettings(true);
+  at("key").focus();
 }
 
 // ---- Controls -------------------------------------------------------------
@@ -298,35 +266,52 @@ function fit() {
   at("send").disabled = !input.value.trim();
 }
 
-function setTheme(theme) {
-  document.documentElement.dataset.theme = theme;
+function openSettings(open) {
+  at("settings").hidden = !open;
+  at("open-settings").setAttribute("aria-expanded", String(open));
+}
+
+function onEscape() {
+  if (current) return stop();
+  if (at("settings").hidden) return;
+  openSettings(false);
+  at("open-settings").focus();
 }
 
 function keepSettings() {
-  for (const id of ["system", "temperature", "max-tokens"]) {
-    const field = at(id);
-    field.value = localStorage.getItem(id) ?? field.value;
-    field.addEventListener("input", () => localStorage.setItem(id, field.value));
+  for (const id of ["system", "temperature", "top-p", "max-tokens"]) {
+    at(id).value = kept("localStorage", id) ?? "";
+    at(id).addEventListener("input", () => keep("localStorage", id, at(id).value));
   }
-  at("key").value = sessionStorage.getItem("key") ?? "";
+  at("key").value = kept("sessionStorage", "key") ?? "";
   at("key").addEventListener("change", () => {
-    sessionStorage.setItem("key", at("key").value);
+    keep("sessionStorage", "key", at("key").value);
     loadModels();
   });
-  const tell = () => (at("temperature-value").textContent = Number(at("temperature").value).toFixed(2));
-  at("temperature").addEventListener("input", tell);
-  tell();
 }
 
+/** The system's colours, unless the reader has chosen others: the style sheet knows both. */
 function followTheme() {
+  const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const chosen = () => localStorage.getItem("theme") ?? (dark.matches ? "dark" : "light");
-  setTheme(chosen());
-  dark.addEventListener("change", () => setTheme(chosen()));
+  const chosen = kept("localStorage", "theme");
+  if (chosen) root.dataset.theme = chosen;
   at("theme").onclick = () => {
-    localStorage.setItem("theme", chosen() === "dark" ? "light" : "dark");
-    setTheme(chosen());
+    const isDark = root.dataset.theme ? root.dataset.theme === "dark" : dark.matches;
+    root.dataset.theme = isDark ? "light" : "dark";
+    keep("localStorage", "theme", root.dataset.theme);
   };
+}
+
+/** Follows what is written as long as the reader is at the end, also when the window or the field below changes. */
+function followEnd() {
+  const chat = at("chat");
+  chat.addEventListener("scroll", () => {
+    following = chat.scrollHeight - chat.scrollTop - chat.clientHeight < 8;
+    at("down").hidden = following;
+  });
+  new ResizeObserver(() => following && scrollToEnd()).observe(chat);
+  at("down").onclick = scrollToEnd;
 }
 
 at("form").addEventListener("submit", (event) => {
@@ -335,26 +320,26 @@ at("form").addEventListener("submit", (event) => {
 });
 at("input").addEventListener("input", fit);
 at("input").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing || !hasKeys()) return;
   event.preventDefault();
   submit();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") stop();
+  if (event.key === "Escape") onEscape();
   if (event.key.toLowerCase() === "o" && event.ctrlKey && event.shiftKey) {
     event.preventDefault();
     newChat();
   }
 });
+window.addEventListener("pagehide", keepMessages);
 at("stop").onclick = stop;
 at("new").onclick = newChat;
-at("open-settings").onclick = () => {
-  at("settings").hidden = !at("settings").hidden;
-  at("open-settings").setAttribute("aria-expanded", String(!at("settings").hidden));
-};
-at("model-choice").onchange = () => (at("model").textContent = at("model-choice").value);
+at("open-settings").onclick = () => openSettings(at("settings").hidden);
+at("model-choice").onchange = showModel;
 
 keepSettings();
 followTheme();
+followEnd();
+restore();
 fit();
 loadModels();
