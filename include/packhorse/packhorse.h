@@ -81,6 +81,7 @@ struct EngineOptions {
                                            // fp8, int8 or int4 with _per_token_head
   std::string chat_template;               // Jinja text or file, instead of the model's own
   std::string generation_config = "auto";  // auto, vllm (ignore the file), or a directory
+  std::string override_generation_config;  // JSON object: sampling defaults over those of generation_config
   std::string device = "auto";             // auto, cpu
   std::string isa;                         // upper limit of the instruction set; empty = the best there is
   std::string force_kernel;                // only kernel rows whose name starts so (tests)
@@ -89,6 +90,7 @@ struct EngineOptions {
   int64_t max_num_batched_tokens = 2048;
   int64_t max_logprobs = 20;  // -1 = whole vocabulary
   int64_t tensor_parallel_size = 1;
+  int64_t kv_cache_memory_bytes = 0;   // size of the KV cache; 0 = what memory allows
   int64_t num_kv_blocks_override = 0;  // KV blocks instead of what memory allows (tests)
   double gpu_memory_utilization = 0.92;
   std::string scheduling_policy = "fcfs";  // or priority: Prompt::priority decides, then age
@@ -99,7 +101,9 @@ struct EngineOptions {
   bool trust_remote_code = false;  // accepted; no code of a checkpoint ever runs
   bool verbose = false;            // warnings name every tensor that the model has no use for
   bool skip_tokenizer_init = false;
-  ProgressFn on_progress;  // of loading; may be empty; kept, with its captures, as long as the engine
+  int64_t template_steps = 1'000'000;  // what a chat template may evaluate for one chat
+  int64_t template_output_mb = 16;     // size of the text that it makes
+  ProgressFn on_progress;              // of loading; may be empty; kept, with its captures, as long as the engine
 };
 
 /// What the outputs of `Engine::step` hold: all so far, what came since the last output, or one output at the end. Text
@@ -110,12 +114,16 @@ enum class OutputKind : uint8_t { cumulative, delta, final_only };
 struct StructuredOutputs {
   std::optional<std::string> json;  // JSON schema, as JSON text
   std::optional<std::string> regex;
-  std::vector<std::string> choice;            // one of these texts
-  std::optional<std::string> grammar;         // EBNF, from rule "root" on
-  bool json_object = false;                   // any JSON object
-  std::optional<std::string> structural_tag;  // xgrammar's, as JSON text
-  bool disable_any_whitespace = false;        // of json and json_object
-  bool disable_additional_properties = false;
+  std::vector<std::string> choice;             // one of these texts
+  std::optional<std::string> grammar;          // EBNF, from rule "root" on
+  bool json_object = false;                    // any JSON object
+  std::optional<std::string> structural_tag;   // xgrammar's, as JSON text
+  bool disable_any_whitespace = false;         // of json and json_object
+  bool disable_additional_properties = false;  // no change: a schema has to allow them by itself
+  /// With these the output may think first: up to the end of the first one of these texts it is free, but may not end,
+  /// and all that follows has to match.
+  std::vector<std::string> reasoning_ends;
+  std::vector<std::string> reasoning_starts;  // if any, only an output that begins with one of them thinks
 };
 
 /// How one request is sampled: vLLM's SamplingParams. `Engine::add` applies `validate_and_normalize` to its own copy.
@@ -196,7 +204,8 @@ struct RequestOutput {
   std::optional<std::vector<float>> embedding;  // [hidden_size] or fewer, of a request with PoolingParams
   std::vector<CompletionOutput> outputs;        // in order of index; for OutputKind::delta those with news
   bool finished = false;                        // all of them are; the engine has forgotten the request
-  int64_t num_cached_tokens = 0;                // prompt tokens whose KV came from the prefix cache
+  std::string refusal;            // with finish_reason "error": why, where the request itself is the cause
+  int64_t num_cached_tokens = 0;  // prompt tokens whose KV came from the prefix cache
   RequestMetrics metrics;
 };
 
@@ -301,8 +310,10 @@ class Engine {
   /// refuses, Error{model} when there is no template or it is broken.
   std::string render_chat(const ChatPrompt& chat) const;
 
-  /// Defaults of the model's generation_config.json over SamplingParams().
+  /// Defaults of the model's generation_config.json and of override_generation_config over SamplingParams().
   SamplingParams default_sampling_params() const;
+  /// What these say of the longest answer (max_new_tokens), if they do.
+  std::optional<int64_t> max_new_tokens() const;
   /// Most tokens that a prompt and its answer may have together.
   int64_t max_model_len() const;
   /// Number of logits; the tokenizer may know fewer tokens.

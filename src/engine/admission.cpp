@@ -97,10 +97,12 @@ void add_matchers(Request& request, const Tokenizer* tokenizer, const RequestLim
   if (!tokenizer || !limits.grammars) {
     fail(ErrorKind::request, "structured_outputs: they need a tokenizer, and skip_tokenizer_init is set");
   }
-  const auto grammar = limits.grammars->compile(*request.params.structured_outputs);
+  const StructuredOutputs& wanted = *request.params.structured_outputs;
+  const auto grammar = limits.grammars->compile(wanted);
+  const auto markers = limits.grammars->markers(wanted, request.params.skip_special_tokens);
   const std::vector<int32_t> stop_tokens = grammar_stop_tokens(request, *tokenizer, limits);
   for (const auto& sequence : request.sequences) {
-    sequence->matcher = std::make_unique<OutputMatcher>(grammar, stop_tokens);
+    sequence->matcher = std::make_unique<OutputMatcher>(grammar, stop_tokens, markers);
   }
 }
 

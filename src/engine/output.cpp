@@ -40,6 +40,7 @@ RequestOutput make_output(Request& request) {
   output.finished = request.finished();
   output.num_cached_tokens = request.n_cached_tokens.value_or(0);
   output.metrics = request.metrics;
+  output.refusal = request.refusal;
   if (request.params.prompt_logprobs && !(delta && request.prompt_logprobs_reported)) {
     output.prompt_logprobs = request.prompt_logprobs;
     request.prompt_logprobs_reported = true;

@@ -68,9 +68,11 @@ struct Request {
   std::vector<std::optional<TokenLogprobs>> prompt_logprobs;  // of the positions computed so far; [0] is empty
   bool prompt_logprobs_reported = false;
   bool prompt_reported = false;
+  bool has_news = false;  // since the last outputs
   HiddenSum hidden_sum;
   std::optional<std::vector<float>> embedding;  // once computed
   std::optional<int64_t> n_cached_tokens;       // set when first scheduled
+  std::string refusal;                          // why it failed, where it is the cause itself
   RequestMetrics metrics;
 
   bool finished() const {

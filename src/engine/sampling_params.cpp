@@ -101,6 +101,11 @@ void check_structured_outputs(const StructuredOutputs& s) {
     n_bytes += text.size();
   }
   require(n_bytes <= kMaxGrammarBytes, "structured_outputs", "at most 262144 bytes", n_bytes);
+  check_texts("reasoning_starts", s.reasoning_starts);
+  check_texts("reasoning_ends", s.reasoning_ends);
+  if (!s.reasoning_starts.empty()) {
+    require(!s.reasoning_ends.empty(), "reasoning_ends", "given with reasoning_starts", s.reasoning_ends.size());
+  }
 }
 
 }  // namespace

@@ -214,5 +214,34 @@ TEST_F(GenerationTest, many_threads_come_and_go) {
   expect_idle();
 }
 
+TEST_F(GenerationTest, a_request_that_is_the_cause_of_its_failure_is_told_so) {
+  Story story;
+  GenerationJob refused = job({5, 6});
+  refused.params.structured_outputs.emplace().choice = {"yes"};
+  refused.params.allowed_token_ids = {server_.engine->engine().tokenize("7", false).back()};
+  start(story, {refused});
+  ASSERT_TRUE(story.reply->wait());
+  const Json error = Json::parse(story.error).at("error");
+  EXPECT_EQ(error.at("code"), 400);
+  EXPECT_EQ(error.at("message"), "the sampling parameters leave no token to choose");
+  expect_idle();
+}
+
+TEST_F(GenerationTest, the_server_may_leave_no_room_for_spaces_in_json) {
+  const auto n_answers = [&](bool is_disabled) {
+    server_.context.options.disable_any_whitespace = is_disabled;
+    Story story;
+    GenerationJob wanted = job({5, 6}, 40);
+    wanted.params.ignore_eos = false;
+    wanted.params.structured_outputs.emplace().json = R"({"type": "array", "maxItems": 0})";
+    wanted.params.logit_bias = {{server_.engine->engine().tokenize(" ", false).back(), 100.0}};
+    start(story, {wanted});
+    EXPECT_TRUE(story.reply->wait());
+    return story.n_tokens[0];
+  };
+  EXPECT_EQ(n_answers(false), 40);  // spaces only
+  EXPECT_LT(n_answers(true), 5);
+}
+
 }  // namespace
 }  // namespace packhorse::server

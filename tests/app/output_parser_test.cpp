@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -76,6 +77,31 @@ TEST(ReasoningParsers, ToolsAreLookedForBehindReasoning) {
   const Answer qwen = read(options, "<think>hm\n<tool_call>\n<function=f>\n</function>\n</tool_call>");
   EXPECT_EQ(qwen.reasoning, "hm\n");
   ASSERT_EQ(qwen.calls.size(), 1u);
+}
+
+TEST(ReasoningParsers, ConstrainedContentIsAllThatFollows) {
+  const auto constrained = [](std::string name, bool open = false) {
+    OutputParserOptions options = reasoning(std::move(name), open);
+    options.is_constrained = true;
+    return options;
+  };
+  for (const std::string text : {" <think>x</think>y", "\n{}", "<thin"}) {
+    EXPECT_EQ(read(constrained("qwen3"), text).content, text);
+  }
+  EXPECT_EQ(read(constrained("qwen3"), "<think>x</think>\ny").content, "\ny");
+  EXPECT_EQ(read(constrained("qwen3", true), "x</think>y").content, "y");
+  EXPECT_EQ(read(constrained("deepseek_r1"), "\n<think>x</think>y").reasoning, "x");
+  EXPECT_EQ(read(constrained("kimi_k2"), "x<|tool_calls_section_begin|>y").content, "");
+  EXPECT_EQ(read(constrained("hunyuan_a13b"), "<think>\nx\n</think>\n<answer>\ny\n</answer>").content, "y\n</answer>");
+}
+
+TEST(ReasoningParsers, Marks) {
+  using ::testing::ElementsAre;
+  EXPECT_THAT(reasoning_marks(reasoning("qwen3")).starts, ElementsAre("<think>"));
+  EXPECT_THAT(reasoning_marks(reasoning("qwen3")).ends, ElementsAre("</think>"));
+  EXPECT_THAT(reasoning_marks(reasoning("qwen3", true)).starts, ElementsAre());
+  EXPECT_THAT(reasoning_marks(reasoning("kimi_k2")).starts, ElementsAre());
+  EXPECT_THAT(reasoning_marks(reasoning("kimi_k2")).ends, ElementsAre("</think>"));
 }
 
 TEST(OutputParsers, NamesAreChecked) {

@@ -132,6 +132,22 @@ TEST(Structured, OutputsFollowTheJsonSchema) {
   }
 }
 
+TEST(Structured, AdditionalPropertiesAreTheSchemasOwnWish) {
+  const std::string members = R"("properties": {"a": {"type": "boolean"}}, "required": ["a"])";
+  for (const bool is_disabled : {false, true}) {
+    StructuredOutputs wanted = schema("{\"type\": \"object\", " + members + "}");
+    wanted.disable_additional_properties = is_disabled;
+    for (const CompletionOutput& output : answers(engine(), wanted)) {
+      EXPECT_TRUE(std::regex_match(output.text, std::regex(R"re(\{"a": ?(true|false)\})re"))) << output.text;
+    }
+    wanted.json = R"({"type": "object", "additionalProperties": {"type": "null"}, )" + members + "}";
+    bool has_more = false;
+    for (const CompletionOutput& output : answers(engine(), wanted))
+      has_more |= output.text.find(',') != std::string::npos;
+    EXPECT_TRUE(has_more) << is_disabled;
+  }
+}
+
 TEST(Structured, OutputsMatchThePattern) {
   const std::regex expected("[a-c]{2,4}(é|-)[0-9]{1,3}");
   for (const CompletionOutput& output : answers(engine(), pattern("[a-c]{2,4}(é|-)[0-9]{1,3}"))) {
@@ -274,6 +290,8 @@ TEST(Structured, fault_089_a_request_without_a_token_ends_with_an_error) {
   other.temperature = 0;
   engine().add({.text = "Well?"}, other);
   const auto outputs = finish(engine());
+  EXPECT_EQ(outputs.begin()->second.refusal, "the sampling parameters leave no token to choose");
+  EXPECT_EQ(outputs.rbegin()->second.refusal, "");
   EXPECT_EQ(outputs.begin()->second.outputs.at(0).finish_reason, "error");
   EXPECT_EQ(outputs.begin()->second.outputs.at(0).text, "");
   EXPECT_EQ(outputs.rbegin()->second.outputs.at(0).finish_reason, "length");
@@ -371,7 +389,9 @@ TEST(Structured, fault_089_matching_takes_limited_time) {
   params.ignore_eos = true;
   engine().add({.text = "x"}, params);
   const std::clock_t start = std::clock();
-  EXPECT_EQ(finish(engine()).begin()->second.outputs.at(0).finish_reason, "error");
+  const RequestOutput output = finish(engine()).begin()->second;
+  EXPECT_EQ(output.outputs.at(0).finish_reason, "error");
+  EXPECT_EQ(output.refusal, "structured_outputs: the grammar takes too long to match");
   EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, 20);
   EXPECT_THROW(engine().add({.text = "x"}, params), Error);  // nobody else is held up by it
 }

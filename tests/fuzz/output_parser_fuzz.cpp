@@ -52,6 +52,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const auto mode : {ToolMode::parsed, ToolMode::required, ToolMode::named}) {
       options.tools = mode;
       options.reasoning_open = mode == ToolMode::named;
+      options.is_constrained = mode == ToolMode::required;
       check_same(read(options, parts[3], parts[3].size() + 1), read(options, parts[3], 1));
     }
     tool_parser_of_template(parts[3]);

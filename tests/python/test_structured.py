@@ -6,6 +6,7 @@ import re
 import pytest
 
 from packhorse import LLM, SamplingParams, StructuredOutputsParams, VLLMValidationError
+from packhorse.arguments import engine_options
 
 SCHEMA = {
     "type": "object",
@@ -65,3 +66,24 @@ def test_what_is_no_grammar_is_an_error(llm, constraint):
     with pytest.raises(VLLMValidationError, match="structured_outputs"):
         llm.generate("An answer:", params, use_tqdm=False)
     assert llm.generate("An answer:", SamplingParams(max_tokens=2), use_tqdm=False)[0].finished
+
+
+@pytest.mark.parametrize(
+    "config",
+    [None, {}, {"backend": "xgrammar", "disable_fallback": True, "disable_additional_properties": True},
+     '{"enable_in_reasoning": true, "disable_any_whitespace": false, "reasoning_parser": ""}'],
+    ids=str,
+)  # fmt: skip
+def test_settings_that_change_nothing(config):
+    assert engine_options({"structured_outputs_config": config}) == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [({"backend": "outlines"}, "backend: must be 'auto' or 'xgrammar'"), ({"disable_any_whitespace": True}, "StructuredOutputsParams"),
+     ({"reasoning_parser": "qwen3"}, "only the server"), ({"wish": 1}, "wish: not supported"), ("{", "JSON"), ([1], "dictionary")],
+    ids=str,
+)  # fmt: skip
+def test_settings_that_are_refused(config, message):
+    with pytest.raises(ValueError, match=f"structured_outputs_config: .*{message}"):
+        engine_options({"structured_outputs_config": config})

@@ -176,6 +176,17 @@ nb::str to_text(std::string_view text) {
   return nb::steal<nb::str>(object);
 }
 
+namespace {
+
+/// "auto" or -1 for an option that takes it: what the default of EngineOptions means.
+bool is_auto(const app::Flag& flag, nb::handle value) {
+  if (!flag.takes_auto) return false;
+  std::string text;
+  return (nb::try_cast(value, text) && text == "auto") || whole_number(value) == -1;
+}
+
+}  // namespace
+
 EngineOptions to_engine_options(const std::string& model, const nb::dict& values) {
   EngineOptions options;
   options.model = model;
@@ -185,7 +196,7 @@ EngineOptions to_engine_options(const std::string& model, const nb::dict& values
     known.insert(name);
     if (!values.contains(name.c_str())) return;
     const nb::object value = values[name.c_str()];
-    if (value.is_none()) return;
+    if (value.is_none() || is_auto(flag, value)) return;
     if (const char* expected = assign(value, member)) app::fail_flag(name, "not {} (got {})", expected, shown(value));
     if constexpr (std::is_arithmetic_v<std::remove_reference_t<decltype(member)>> &&
                   !std::is_same_v<decltype(member), bool&>) {

@@ -45,8 +45,17 @@ struct OutputParserOptions {
   std::string tool_name{};   // of ToolMode::named
   std::string tools_json{};  // the request's list as JSON text: types of values where a notation writes none; or empty
   bool reasoning_open = false;  // the prompt ends inside of reasoning
+  bool is_constrained = false;  // what follows the reasoning has to match something, and is nothing but that
 };
 std::unique_ptr<OutputParser> make_output_parser(const OutputParserOptions& options);
+
+/// What reasoning begins and ends with where an answer is constrained. Without starts the answer is inside from its
+/// first byte on, with some it has to begin with one of them to hold reasoning.
+struct ReasoningMarks {
+  std::vector<std::string_view> starts, ends;
+};
+/// Of options with a reasoning parser.
+ReasoningMarks reasoning_marks(const OutputParserOptions& options);
 
 /// Names for --tool-call-parser and --reasoning-parser.
 const std::vector<std::string_view>& tool_parser_names();

@@ -29,6 +29,7 @@ RowResult Sampler::run_row(const RowJob& job, Scratch& scratch) {
     return result;
   }
   result.token = job.given_token >= 0 ? job.given_token : choose(job, max.value, scratch, result.error);
+  result.is_refusal = result.error != nullptr;
   if (!result.error && job.n_logprobs) {
     result.scores = score_tokens(job.logits, max.value, *job.n_logprobs, result.token);
   }

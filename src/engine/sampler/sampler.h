@@ -13,6 +13,7 @@ namespace packhorse {
 
 struct RowResult {
   const char* error = nullptr;     // why there is no token; null when there is one
+  bool is_refusal = false;         // the request leaves none; else the model is the cause
   int32_t token = -1;              // chosen or given
   std::vector<TokenScore> scores;  // when n_logprobs was set
 };

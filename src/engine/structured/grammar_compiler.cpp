@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <list>
+#include <map>
 #include <mutex>
 #include <new>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -23,6 +25,7 @@ namespace {
 constexpr double kCompileSeconds = 1;
 constexpr size_t kMaxGrammarBytes = size_t{64} << 20;
 constexpr size_t kMaxCacheBytes = size_t{128} << 20;
+constexpr size_t kMaxMarkers = 64;  // kept; a model has one notation of reasoning
 
 /// What its users hold stays alive when it is dropped.
 class GrammarCache {
@@ -101,6 +104,8 @@ struct GrammarCompiler::Impl {
 
   std::mutex mutex{};
   GrammarCache cache{};
+  using MarkersKey = std::tuple<std::vector<std::string>, std::vector<std::string>, bool>;
+  std::map<MarkersKey, std::shared_ptr<const ReasoningMarkers>> markers{};
   int64_t n_compiled = 0;
 };
 
@@ -139,6 +144,21 @@ std::shared_ptr<const OutputGrammar> GrammarCompiler::compile(const StructuredOu
   ++impl.n_compiled;
   impl.cache.add(key, grammar);
   return grammar;
+}
+
+std::shared_ptr<const ReasoningMarkers> GrammarCompiler::markers(const StructuredOutputs& wanted,
+                                                                 bool skip_special_tokens) const {
+  if (wanted.reasoning_ends.empty()) return nullptr;
+  Impl& impl = *impl_;
+  Impl::MarkersKey key{wanted.reasoning_starts, wanted.reasoning_ends, skip_special_tokens};
+  {
+    const std::lock_guard lock(impl.mutex);
+    if (const auto it = impl.markers.find(key); it != impl.markers.end()) return it->second;
+  }
+  auto made = std::make_shared<const ReasoningMarkers>(wanted, impl.tokenizer, impl.vocab_size, skip_special_tokens);
+  const std::lock_guard lock(impl.mutex);
+  if (impl.markers.size() >= kMaxMarkers) impl.markers.clear();
+  return impl.markers.emplace(std::move(key), std::move(made)).first->second;
 }
 
 int64_t GrammarCompiler::n_compiled() const {

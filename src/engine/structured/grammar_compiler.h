@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/structured/reasoning.h"
 #include "packhorse/packhorse.h"
 #include "text/tokenizer.h"
 
@@ -23,6 +24,9 @@ class GrammarCompiler {
 
   /// Throws Error{request} for what is no grammar, matches nothing, or takes too much time or memory to compile.
   std::shared_ptr<const OutputGrammar> compile(const StructuredOutputs& wanted) const;
+
+  /// What the tokens have to do with the reasoning that `wanted` allows; null when it allows none.
+  std::shared_ptr<const ReasoningMarkers> markers(const StructuredOutputs& wanted, bool skip_special_tokens) const;
 
   /// How often compile() found nothing in the cache.
   int64_t n_compiled() const;

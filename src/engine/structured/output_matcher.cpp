@@ -29,8 +29,10 @@ struct OutputMatcher::Matcher {
   xgrammar::GrammarMatcher xgrammar;
 };
 
-OutputMatcher::OutputMatcher(std::shared_ptr<const OutputGrammar> grammar, const std::vector<int32_t>& stop_tokens)
-    : grammar_(std::move(grammar)), seconds_left_(kFirstSeconds) {
+OutputMatcher::OutputMatcher(std::shared_ptr<const OutputGrammar> grammar, const std::vector<int32_t>& stop_tokens,
+                             std::shared_ptr<const ReasoningMarkers> markers)
+    : grammar_(std::move(grammar)), markers_(std::move(markers)), seconds_left_(kFirstSeconds) {
+  if (markers_) progress_.emplace(*markers_);
   const XgrammarTime limit(kFirstSeconds);
   matcher_.reset(
       new Matcher{xgrammar::GrammarMatcher(grammar_->compiled, std::vector<int>(stop_tokens.begin(), stop_tokens.end()),
@@ -67,17 +69,30 @@ bool OutputMatcher::find_tokens() {
                   .byte_offset = 0};
   error_ = kDeadEnd;
   if (ended()) return false;
-  if (!call([&] { matcher_->xgrammar.FillNextTokenBitmask(&tensor); })) {
+  if (!matches_) {
+    std::ranges::fill(bits_, 0);
+  } else if (!call([&] { matcher_->xgrammar.FillNextTokenBitmask(&tensor); })) {
     error_ = kTooLong;
     return false;
   }
+  if (progress_) progress_->allow_openers(*markers_, bits_);
   const bool any = std::ranges::any_of(bits_, [](uint32_t word) { return word != 0; });
   if (any) error_ = nullptr;
   return any;
 }
 
+/// An output that ended here would not match.
+void OutputMatcher::mask_thinking(std::span<float> logits) const {
+  for (const int32_t token : matcher_->xgrammar.GetStopTokenIds()) logits[static_cast<size_t>(token)] = kNever;
+  progress_->mask_crossers(*markers_, logits);
+}
+
 void OutputMatcher::mask(std::span<float> logits, bool avoid_stop) {
   only_stop_left_ = false;
+  if (is_thinking()) {
+    error_ = nullptr;
+    return mask_thinking(logits);
+  }
   if (!find_tokens()) {
     std::ranges::fill(logits, kNever);
     return;
@@ -101,12 +116,33 @@ void OutputMatcher::mask(std::span<float> logits, bool avoid_stop) {
   }
 }
 
-bool OutputMatcher::accept(int32_t token) {
-  seconds_left_ += kSecondsPerToken;
-  bool accepted = false;
-  return call([&] { accepted = matcher_->xgrammar.AcceptToken(token); }) && accepted;
+bool OutputMatcher::think(int32_t token, bool is_accepted) {
+  using Place = ReasoningProgress::Place;
+  const bool was_thinking = is_thinking();
+  const bool ends_in_time = progress_->add(*markers_, markers_->text_of(token));
+  const Place place = progress_->place();
+  matches_ = is_accepted;
+  if (place == Place::opening) return true;
+  if (place != Place::inside) progress_.reset();
+  if (place == Place::absent) return is_accepted;
+  matches_ = true;
+  if (!was_thinking) matcher_->xgrammar.Reset();  // it may have taken the opening for the answer
+  return ends_in_time;
 }
 
-bool OutputMatcher::ended() const { return matcher_->xgrammar.IsTerminated(); }
+bool OutputMatcher::accept(int32_t token) {
+  error_ = nullptr;
+  bool accepted = false;
+  if (!is_thinking() && matches_) {
+    seconds_left_ += kSecondsPerToken;
+    if (!call([&] { accepted = matcher_->xgrammar.AcceptToken(token); })) {
+      if (grammar_->is_too_slow) error_ = kTooLong;
+      return false;
+    }
+  }
+  return progress_ ? think(token, accepted) : accepted;
+}
+
+bool OutputMatcher::ended() const { return matches_ && matcher_->xgrammar.IsTerminated(); }
 
 }  // namespace packhorse

@@ -16,10 +16,20 @@ namespace {
 constexpr std::array<std::string_view, 6> kReasoningMarkers = {"<think>",      "[THINK]",   "<|START_THINKING|>",
                                                                "<seed:think>", "<thought>", "\u25c1think\u25b7"};
 
+std::string_view without_blanks_behind(std::string_view text) {
+  return text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
+}
+
 bool ends_inside_reasoning(std::string_view prompt) {
-  prompt = prompt.substr(0, prompt.find_last_not_of(" \t\r\n") + 1);
+  prompt = without_blanks_behind(prompt);
   return std::any_of(kReasoningMarkers.begin(), kReasoningMarkers.end(),
                      [&](std::string_view marker) { return prompt.ends_with(marker); });
+}
+
+/// Whether the template has closed the reasoning by itself, as many do where thinking is turned off.
+bool ends_behind_reasoning(std::string_view prompt, const std::vector<std::string_view>& ends) {
+  prompt = without_blanks_behind(prompt);
+  return std::ranges::any_of(ends, [&](std::string_view end) { return prompt.ends_with(without_blanks_behind(end)); });
 }
 
 /// A field of the chat is what a message of the template is about.
@@ -41,20 +51,18 @@ Prompt prompt_of(const ServerContext& context, const ChatRequest& chat, std::str
   return prompt;
 }
 
-/// `asked`, or what the model's generation config allows when that is less; nothing: up to the context.
-std::optional<int64_t> answer_limit(const Engine& engine, std::optional<int64_t> asked) {
-  const std::optional<int64_t> configured = engine.default_sampling_params().max_tokens;
-  if (configured == SamplingParams().max_tokens) return asked;  // that is how a model without a limit shows
-  return asked ? std::min(*asked, *configured) : configured;
-}
-
-/// Sets what the answer has to match. It binds from the first token on, so the model must not begin by thinking.
-void constrain(ChatRequest& chat, const OutputParserOptions& parser) {
-  const ToolMode mode = chat.tools.mode;
-  if (mode == ToolMode::required || mode == ToolMode::named) {
-    chat.params.structured_outputs = tool_constraint(chat.tools);
-  }
-  if (chat.params.structured_outputs && !parser.reasoning_parser.empty()) disable_thinking(chat.template_kwargs);
+/// Lets an answer that has to match something think first, where reasoning is told apart. `prompt` is the text that it
+/// goes on with.
+void let_think(const ServerContext& context, const ChatRequest& chat, std::string_view prompt,
+               OutputParserOptions& parser, StructuredOutputs& wanted) {
+  if (parser.reasoning_parser.empty()) return;
+  const ReasoningMarks marks = reasoning_marks(parser);
+  const bool is_over = ends_behind_reasoning(prompt, marks.ends) ||
+                       (chat.continue_final_message && !parser.reasoning_open);                // the answer has begun
+  if (context.options.enable_in_reasoning || is_over) return parser.reasoning_parser.clear();  // all of it is content
+  parser.is_constrained = true;
+  wanted.reasoning_starts.assign(marks.starts.begin(), marks.starts.end());
+  wanted.reasoning_ends.assign(marks.ends.begin(), marks.ends.end());
 }
 
 /// Tokens of an answer that were reasoning: those up to the last news that brought some.
@@ -196,21 +204,16 @@ Prompt render_prompt(const ServerContext& context, const ChatRequest& chat) {
 void run_chat(ServerContext& context, const HttpRequestPtr& request, const ReplyPtr& reply, ChatRequest chat,
               bool is_stream, std::shared_ptr<ChatWriter> writer) {
   OutputParserOptions parser = parser_options(context, chat);
-  constrain(chat, parser);
+  const ToolMode mode = chat.tools.mode;
+  auto& structured = chat.params.structured_outputs;
+  if (mode == ToolMode::required || mode == ToolMode::named) structured = tool_constraint(chat.tools);
   const std::string text = render_text(context, chat);
   parser.reasoning_open = !parser.reasoning_parser.empty() && ends_inside_reasoning(text);
-  if (parser.reasoning_open && chat.params.structured_outputs) {
-    throw HttpError(400,
-                    "structured output: the chat template begins each answer with reasoning, which would not match; "
-                    "use tool_choice 'auto' and no response_format with this model",
-                    chat.tools.mode == ToolMode::required || chat.tools.mode == ToolMode::named ? "tool_choice"
-                                                                                                : "response_format");
-  }
-  if (chat.params.structured_outputs) parser.reasoning_parser.clear();  // what matches is no reasoning
+  if (structured) let_think(context, chat, text, parser, *structured);
   Prompt prompt = prompt_of(context, chat, text);
   const auto n_prompt = static_cast<int64_t>(prompt.token_ids->size());
   require_context(context, n_prompt, chat.params.max_tokens, chat.words.prompt, chat.words.max_tokens);
-  chat.params.max_tokens = answer_limit(context.engine.engine(), chat.params.max_tokens);
+  chat.params.max_tokens = answer_limit(context, chat.params.max_tokens);
   if (needs_special_tokens(parser)) chat.params.skip_special_tokens = false;
   // Reasoning tokens can be counted only while they come one by one.
   const bool is_counted = !parser.reasoning_parser.empty();

@@ -16,9 +16,10 @@ namespace packhorse::server {
 namespace {
 
 /// Why answers end early though nobody asked for that.
-std::exception_ptr ended_early(const ServerContext& context, std::string_view reason) {
+std::exception_ptr ended_early(const ServerContext& context, std::string_view reason, const std::string& refusal) {
   if (reason == "abort") return std::make_exception_ptr(HttpError(503, "the server is shutting down"));
   if (context.engine.failure()) return std::make_exception_ptr(HttpError(503, "the engine has stopped"));
+  if (!refusal.empty()) return std::make_exception_ptr(Error(ErrorKind::request, refusal));
   return std::make_exception_ptr(HttpError(500, "the model failed to answer this request"));
 }
 
@@ -111,22 +112,26 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void deliver(std::unique_lock<std::mutex>& lock) {
     is_delivering_ = true;
     while (!is_over_ && (failure_ || !news_.empty())) {
+      const std::exception_ptr failure = failure_;
       std::optional<News> news;
-      if (!failure_) {
+      if (!failure) {
         news = std::move(news_.front());
         news_.pop_front();
       }
       lock.unlock();
-      handle(std::move(news));
+      if (failure) {
+        fail(failure);
+      } else {
+        handle(std::move(*news));
+      }
       lock.lock();
     }
     is_delivering_ = false;
   }
 
-  void handle(std::optional<News> news) {
-    if (!news) return fail(failure_);
+  void handle(News&& news) {
     try {
-      pass_on(std::move(*news));
+      pass_on(std::move(news));
     } catch (...) {
       fail(std::current_exception());
     }
@@ -136,7 +141,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     count(news);
     for (const CompletionOutput& answer : news.output.outputs) {
       if (answer.finish_reason == "error" || answer.finish_reason == "abort") {
-        return fail(ended_early(context_, answer.finish_reason));
+        return fail(ended_early(context_, answer.finish_reason, news.output.refusal));
       }
     }
     const bool is_last = news.output.finished && --n_unfinished_ == 0;
@@ -198,6 +203,10 @@ void require_room(ServerContext& context, int64_t n_prompts) {
 
 void start_generation(ServerContext& context, const HttpRequestPtr& request, const ReplyPtr& reply,
                       std::vector<GenerationJob> jobs, GenerationEvents events) {
+  for (GenerationJob& job : jobs) {
+    if (context.options.disable_any_whitespace && job.params.structured_outputs)
+      job.params.structured_outputs->disable_any_whitespace = true;
+  }
   if (context.log && context.options.enable_log_requests) log_request(context, request->id, jobs);
   const auto generation = std::make_shared<Generation>(context, jobs.size(), std::move(events));
   generation->add(std::move(jobs));

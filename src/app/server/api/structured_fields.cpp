@@ -93,6 +93,16 @@ std::optional<StructuredOutputs> read_response_format(const Fields& format) {
   return out;
 }
 
+void read_flat_format(const Fields& body, std::string_view place, const Fields& format,
+                      std::optional<StructuredOutputs>& out) {
+  const Json nested{{"type", "json_schema"}, {"json_schema", format.raw()}};
+  const bool is_schema = format.text("type").value_or("") == "json_schema";
+  auto found = read_response_format(is_schema ? Fields(nested, format.path("")) : format);
+  if (!found) return;
+  if (out) body.fail(place, "only one constraint is possible, and the body has another one too");
+  out = std::move(found);
+}
+
 std::optional<StructuredOutputs> read_structured_outputs(const Fields& body) {
   Collector collector(body);
   if (const Json* format = body.object("response_format")) {

@@ -63,7 +63,8 @@ class StagedParser : public OutputParser {
   explicit StagedParser(const OutputParserOptions& options) : content_(content_stage(options)) {
     if (needs_special_tokens(options)) tail_.emplace();
     if (options.reasoning_parser.empty()) return;
-    reasoning_.emplace(reasoning_family(options.reasoning_parser), options.reasoning_open, *content_);
+    reasoning_.emplace(reasoning_family(options.reasoning_parser), options.reasoning_open, options.is_constrained,
+                       *content_);
   }
 
   OutputDelta add(std::string_view text) override {
@@ -101,6 +102,13 @@ std::vector<std::string_view> names_of(const std::vector<Family>& families) {
 
 std::unique_ptr<OutputParser> make_output_parser(const OutputParserOptions& options) {
   return std::make_unique<StagedParser>(options);
+}
+
+ReasoningMarks reasoning_marks(const OutputParserOptions& options) {
+  const ReasoningFamily& family = reasoning_family(options.reasoning_parser);
+  ReasoningMarks marks{.starts = family.starts, .ends = family.ends};
+  if (options.reasoning_open || family.begins_inside) marks.starts.clear();
+  return marks;
 }
 
 const std::vector<std::string_view>& tool_parser_names() {

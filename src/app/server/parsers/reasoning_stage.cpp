@@ -10,8 +10,9 @@ namespace packhorse::server {
 
 namespace {
 
-std::vector<std::string_view> ends_of(const ReasoningFamily& family) {
+std::vector<std::string_view> ends_of(const ReasoningFamily& family, bool is_constrained) {
   auto ends = family.ends;
+  if (is_constrained) return ends;
   ends.insert(ends.end(), family.content_starts.begin(), family.content_starts.end());
   return ends;
 }
@@ -58,9 +59,13 @@ const ReasoningFamily& reasoning_family(std::string_view name) {
   throw Error(ErrorKind::usage, "no reasoning parser \"" + printable(name) + "\"");
 }
 
-ReasoningStage::ReasoningStage(const ReasoningFamily& family, bool is_open, ContentStage& content)
-    : family_(family), is_open_(is_open || family.begins_inside), content_(content), ends_(ends_of(family)) {
-  if (!family.content_end.empty()) content_end_.emplace(std::vector{family.content_end});
+ReasoningStage::ReasoningStage(const ReasoningFamily& family, bool is_open, bool is_constrained, ContentStage& content)
+    : family_(family),
+      is_open_(is_open || family.begins_inside),
+      skips_blanks_(is_open_ || !is_constrained),
+      content_(content),
+      ends_(ends_of(family, is_constrained)) {
+  if (!family.content_end.empty() && !is_constrained) content_end_.emplace(std::vector{family.content_end});
 }
 
 void ReasoningStage::add(std::string_view text, OutputDelta& out) {
@@ -72,7 +77,7 @@ void ReasoningStage::add(std::string_view text, OutputDelta& out) {
 }
 
 void ReasoningStage::in_start(char c, OutputDelta& out) {
-  if (opening_.empty() && is_blank(c)) {
+  if (skips_blanks_ && opening_.empty() && is_blank(c)) {
     blanks_.push_back(c);
     return;
   }

@@ -24,10 +24,11 @@ const std::vector<ReasoningFamily>& reasoning_families();
 /// Throws Error{usage} for a name that is none.
 const ReasoningFamily& reasoning_family(std::string_view name);
 
-/// A start counts at the beginning of the text alone, behind blanks at most.
+/// A start counts at the beginning of the text alone, behind blanks at most. Where content is constrained, blanks are
+/// content, and nothing but an end leads to it or comes off it.
 class ReasoningStage {
  public:
-  ReasoningStage(const ReasoningFamily& family, bool is_open, ContentStage& content);
+  ReasoningStage(const ReasoningFamily& family, bool is_open, bool is_constrained, ContentStage& content);
   void add(std::string_view text, OutputDelta& out);
   void finish(OutputDelta& out);
 
@@ -39,11 +40,11 @@ class ReasoningStage {
   void start_missing(OutputDelta& out);
 
   const ReasoningFamily& family_;
-  bool is_open_;
+  bool is_open_, skips_blanks_;
   ContentStage& content_;
   Where where_ = Where::start;
   std::string blanks_, opening_;
-  MarkerMatcher ends_;  // ends, then content_starts
+  MarkerMatcher ends_;  // ends, then content_starts unless constrained
   std::optional<MarkerMatcher> content_end_;
 };
 
