@@ -45,9 +45,9 @@ std::vector<int32_t> PrefixCache::acquire(std::span<const int32_t> tokens, std::
     const auto it = known_.find(make_key(node, tokens, salt));
     if (it == known_.end()) break;
     node = it->second.node;
-    blocks_.add_user(it->second.block);
     found.push_back(it->second.block);
   }
+  for (const int32_t block : found) blocks_.add_user(block);  // once nothing can throw any more
   return found;
 }
 

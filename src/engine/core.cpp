@@ -75,8 +75,14 @@ std::unique_ptr<Request> EngineCore::with_id(std::unique_ptr<Request> request) {
 
 void EngineCore::add(std::unique_ptr<Request> request) {
   Sequence& first = *request->sequences[0];  // the others follow once it has filled the prefix cache
-  requests_.emplace(request->id, std::move(request));
-  scheduler_.add(first);
+  if (advanced_.capacity() <= requests_.size()) advanced_.reserve(2 * requests_.size() + 16);
+  const auto place = requests_.emplace(request->id, std::move(request)).first;
+  try {
+    scheduler_.add(first);
+  } catch (...) {
+    requests_.erase(place);
+    throw;
+  }
 }
 
 std::vector<RequestOutput> EngineCore::step() {
@@ -85,23 +91,25 @@ std::vector<RequestOutput> EngineCore::step() {
   return take_outputs();
 }
 
-void EngineCore::abort(uint64_t request_id) {
+void EngineCore::abort(uint64_t request_id) noexcept {
   const auto it = requests_.find(request_id);
   if (it != requests_.end()) end_all(*it->second, "abort");
 }
 
 void EngineCore::run(const std::vector<ScheduledSpan>& spans) {
-  if (limits_.poison_blocks) poison(scheduler_.fresh_blocks());
-  std::vector<RowResult> results;
-  Plan plan;
-  const double begin = now();
   try {
-    plan = make_plan(spans);
-    results = compute(plan);
+    advance(spans);
   } catch (const std::exception& e) {
     for (const ScheduledSpan& span : spans) fail_request(*span.sequence->request, e.what());
     throw;
   }
+}
+
+void EngineCore::advance(const std::vector<ScheduledSpan>& spans) {
+  if (limits_.poison_blocks) poison(scheduler_.fresh_blocks());
+  const double begin = now();
+  const Plan plan = make_plan(spans);
+  const std::vector<RowResult> results = compute(plan);
   ++stats_.n_steps;
   pool_hidden(spans);
   for (const ScheduledSpan& span : spans) {
@@ -118,6 +126,8 @@ void EngineCore::run(const std::vector<ScheduledSpan>& spans) {
     if (plan.rows[i].sequence->finished()) continue;  // another row of the request failed
     try {
       apply(plan.rows[i], results[i]);
+    } catch (const Error& e) {
+      e.kind() == ErrorKind::request ? refuse_request(request, e.what()) : fail_request(request, e.what());
     } catch (const std::exception& e) {
       fail_request(request, e.what());
     }
@@ -192,7 +202,9 @@ RowJob EngineCore::make_job(const Row& row, std::span<const float> logits) const
 void EngineCore::apply(const Row& row, const RowResult& result) {
   Sequence& sequence = *row.sequence;
   Request& request = *sequence.request;
-  if (result.error) {
+  if (result.is_refusal) {
+    refuse_request(request, result.error);
+  } else if (result.error) {
     const int64_t position = row.prompt_position < 0 ? sequence.n_tokens() : row.prompt_position;
     fail_request(request, fmt::format("position {}: {}", position, result.error));
   } else if (row.prompt_position >= 0) {
@@ -226,6 +238,7 @@ void EngineCore::finish_embedding(Sequence& sequence) {
 void EngineCore::accept_token(Sequence& sequence, const RowResult& result) {
   Request& request = *sequence.request;
   if (sequence.matcher && !sequence.matcher->accept(result.token)) {
+    if (const char* error = sequence.matcher->error()) fail(ErrorKind::request, "{}", error);
     fail(ErrorKind::internal, "structured_outputs: the grammar does not allow token {}", result.token);
   }
   sequence.tokens.push_back(result.token);
@@ -238,7 +251,7 @@ void EngineCore::accept_token(Sequence& sequence, const RowResult& result) {
     sequence.cumulative_logprob += static_cast<double>(own->logprob);
     sequence.logprobs.push_back(with_text(result.scores, request));
   }
-  advanced_[request.id] = &request;
+  note_news(request);
   update_end(sequence, result.token);
   if (sequence.index == 0 && sequence.n_output() == 1) start_other_outputs(request);
 }
@@ -273,22 +286,42 @@ void EngineCore::start_other_outputs(Request& request) {
   for (size_t i = 1; i < request.sequences.size(); ++i) scheduler_.add(*request.sequences[i]);
 }
 
-void EngineCore::end(Sequence& sequence, std::string_view reason) {
-  scheduler_.remove(sequence);
-  sequence.finish_reason = reason;
-  if (sequence.text) sequence.text->finish();
-  advanced_[sequence.request->id] = sequence.request;
+void EngineCore::note_news(Request& request) noexcept {
+  if (!std::exchange(request.has_news, true)) advanced_.push_back(&request);
 }
 
-void EngineCore::end_all(Request& request, std::string_view reason) {
+void EngineCore::end(Sequence& sequence, std::string_view reason) noexcept {
+  scheduler_.remove(sequence);
+  sequence.finish_reason = reason;  // short enough to take no memory
+  note_news(*sequence.request);
+  try {
+    if (sequence.text) sequence.text->finish();
+  } catch (...) {
+    sequence.finish_reason = "error";
+  }
+}
+
+void EngineCore::end_all(Request& request, std::string_view reason) noexcept {
   for (const auto& sequence : request.sequences) {
     if (!sequence->finished()) end(*sequence, reason);
   }
 }
 
-void EngineCore::fail_request(Request& request, std::string_view why) {
-  if (limits_.log && !request.finished()) limits_.log(fmt::format("request {}: {}", request.id, why));
+void EngineCore::fail_request(Request& request, std::string_view why) noexcept {
+  if (request.finished()) return;
   end_all(request, "error");
+  try {
+    if (limits_.log) limits_.log(fmt::format("request {}: {}", request.id, why));
+  } catch (...) {  // no memory for a line: the output tells of the error
+  }
+}
+
+void EngineCore::refuse_request(Request& request, std::string_view why) noexcept {
+  try {
+    request.refusal = why;
+  } catch (...) {  // no memory for the reason: it is an error like any other
+  }
+  fail_request(request, why);
 }
 
 TokenLogprobs EngineCore::with_text(const std::vector<TokenScore>& scores, const Request& request) const {
@@ -305,13 +338,38 @@ TokenLogprobs EngineCore::with_text(const std::vector<TokenScore>& scores, const
 
 std::vector<RequestOutput> EngineCore::take_outputs() {
   std::vector<RequestOutput> outputs;
-  for (const auto& [id, request] : advanced_) {
-    const bool finished = request->finished();
-    if (finished || request->params.output_kind != OutputKind::final_only) outputs.push_back(make_output(*request));
-    if (finished) requests_.erase(id);
+  outputs.reserve(advanced_.size());
+  std::ranges::sort(advanced_, {}, &Request::id);
+  size_t n_taken = 0;
+  std::exception_ptr failure;
+  try {
+    for (; n_taken < advanced_.size(); ++n_taken) {
+      Request& request = *advanced_[n_taken];
+      if (request.finished() || request.params.output_kind != OutputKind::final_only)
+        outputs.push_back(report(request));
+      request.has_news = false;
+      if (request.finished()) requests_.erase(request.id);
+    }
+  } catch (...) {  // the next step reports the others
+    failure = std::current_exception();
   }
-  advanced_.clear();
+  advanced_.erase(advanced_.begin(), advanced_.begin() + static_cast<ptrdiff_t>(n_taken));
+  if (failure && outputs.empty()) std::rethrow_exception(failure);
   return outputs;
+}
+
+/// What cannot be told is an error: of a part that was lost nobody could know.
+RequestOutput EngineCore::report(Request& request) {
+  try {
+    return make_output(request);
+  } catch (const std::exception& e) {
+    fail_request(request, e.what());
+    for (const auto& sequence : request.sequences) {
+      sequence->finish_reason = "error";
+      sequence->end_reported = false;
+    }
+    throw;
+  }
 }
 
 void EngineCore::poison(const std::vector<int32_t>& blocks) {

@@ -59,10 +59,11 @@ class EngineCore {
     return id;
   }
   /// One scheduling step; the requests that advanced, in order of id. When the forward pass throws, its requests end
-  /// with finish_reason "error" in the next step's outputs, and the exception passes.
+  /// with finish_reason "error" in the next step's outputs, and the exception passes. Whatever throws, no output is
+  /// lost and no request is forgotten.
   std::vector<RequestOutput> step();
   /// Frees what the request holds; the next step returns its last output. Unknown ids are ignored.
-  void abort(uint64_t request_id);
+  void abort(uint64_t request_id) noexcept;
   /// Whether step() has anything left to do or to return.
   bool has_unfinished() const { return !requests_.empty(); }
   size_t num_unfinished() const { return requests_.size(); }
@@ -83,6 +84,7 @@ class EngineCore {
   };
   Plan make_plan(const std::vector<ScheduledSpan>& spans);
   void run(const std::vector<ScheduledSpan>& spans);
+  void advance(const std::vector<ScheduledSpan>& spans);
   std::vector<RowResult> compute(const Plan& plan);
   RowJob make_job(const Row& row, std::span<const float> logits) const;
   void apply(const Row& row, const RowResult& result);
@@ -91,11 +93,15 @@ class EngineCore {
   void accept_token(Sequence& sequence, const RowResult& result);
   void update_end(Sequence& sequence, int32_t token);
   void start_other_outputs(Request& request);
-  void end(Sequence& sequence, std::string_view reason);
-  void end_all(Request& request, std::string_view reason);
-  void fail_request(Request& request, std::string_view why);
+  void note_news(Request& request) noexcept;
+  void end(Sequence& sequence, std::string_view reason) noexcept;
+  void end_all(Request& request, std::string_view reason) noexcept;
+  void fail_request(Request& request, std::string_view why) noexcept;
+  /// The same where the request is the cause itself, which its output tells.
+  void refuse_request(Request& request, std::string_view why) noexcept;
   TokenLogprobs with_text(const std::vector<TokenScore>& scores, const Request& request) const;
   std::vector<RequestOutput> take_outputs();
+  RequestOutput report(Request& request);
   void poison(const std::vector<int32_t>& blocks);
   double now() const;
 
@@ -111,7 +117,7 @@ class EngineCore {
   Sampler sampler_;
   Scheduler scheduler_;
   std::map<uint64_t, std::unique_ptr<Request>> requests_;  // unfinished, or with outputs not yet returned
-  std::map<uint64_t, Request*> advanced_;                  // since the last outputs
+  std::vector<Request*> advanced_;  // those with has_news; room for all, so that nothing can keep a request from ending
   std::atomic<uint64_t> last_id_{0};
   EngineStats stats_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();

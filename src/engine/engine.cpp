@@ -34,6 +34,7 @@ std::string Engine::render_chat(const ChatPrompt& chat) const { return impl_->te
 SamplingParams Engine::default_sampling_params() const {
   return packhorse::default_sampling_params(impl_->generation_config);
 }
+std::optional<int64_t> Engine::max_new_tokens() const { return packhorse::max_new_tokens(impl_->generation_config); }
 int64_t Engine::max_model_len() const { return impl_->max_model_len; }
 int64_t Engine::vocab_size() const { return impl_->loaded.model->vocab_size(); }
 std::optional<int32_t> Engine::eos_token_id() const {

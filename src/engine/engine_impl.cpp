@@ -13,8 +13,10 @@ namespace {
 
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
 
-/// Bytes for the KV cache: VLLM_CPU_KVCACHE_SPACE GiB when set, else a quarter of the memory that is left.
-uint64_t kv_budget() {
+/// Bytes for the KV cache: as asked for, VLLM_CPU_KVCACHE_SPACE GiB when set, else a quarter of the memory that is
+/// left.
+uint64_t kv_budget(const EngineOptions& options) {
+  if (options.kv_cache_memory_bytes > 0) return static_cast<uint64_t>(options.kv_cache_memory_bytes);
   if (const char* text = std::getenv("VLLM_CPU_KVCACHE_SPACE"); text && *text) {
     char* end = nullptr;
     const double gib = std::strtod(text, &end);
@@ -32,18 +34,24 @@ int64_t count_kv_blocks(const EngineOptions& options, const Model& model, int64_
     return options.num_kv_blocks_override;
   }
   const int64_t block_bytes = KvPool::bytes_per_block(model.cache_specs());
-  const int64_t affordable = static_cast<int64_t>(kv_budget()) / block_bytes;
+  const int64_t affordable = static_cast<int64_t>(kv_budget(options)) / block_bytes;
   const int64_t per_sequence = (max_model_len + kKvBlockTokens - 1) / kKvBlockTokens;
   if (affordable < per_sequence) {
     if (options.max_model_len > 0 || affordable < 1) {
       fail(ErrorKind::resource,
-           "KV cache: max_model_len {} needs {} bytes, {} are available (VLLM_CPU_KVCACHE_SPACE or --max-model-len "
-           "helps)",
+           "KV cache: max_model_len {} needs {} bytes, {} are available (--kv-cache-memory-bytes or "
+           "--max-model-len helps)",
            max_model_len, per_sequence * block_bytes, affordable * block_bytes);
     }
     max_model_len = affordable * kKvBlockTokens;
   }
   return std::min(affordable, per_sequence * options.max_num_seqs);
+}
+
+/// Path of the model. What can be told to be wrong before it is fetched is.
+std::string find_model(const EngineOptions& options) {
+  parse_generation_overrides(options.override_generation_config);
+  return resolve_model(options.model, options);
 }
 
 bool is_by_priority(const std::string& policy) {
@@ -55,9 +63,9 @@ bool is_by_priority(const std::string& policy) {
 }  // namespace
 
 Engine::Impl::Impl(const EngineOptions& options)
-    : loaded(options, resolve_model(options.model, options)),
+    : loaded(options, find_model(options)),
       max_model_len(loaded.max_model_len),
-      generation_config(load_generation_config(loaded.view, options.generation_config)),
+      generation_config(load_generation_config(loaded.view, options)),
       text(load_text()),
       eos(eos_token_ids(loaded.view, generation_config, tokenizer(), loaded.model->vocab_size())),
       kv(loaded.model->cache_specs(), count_kv_blocks(options, *loaded.model, max_model_len)),

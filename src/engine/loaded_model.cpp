@@ -45,6 +45,9 @@ void check_options(const EngineOptions& options) {
   at_least("max_model_len", options.max_model_len, 0);
   at_least("max_num_seqs", options.max_num_seqs, 1);
   at_least("max_num_batched_tokens", options.max_num_batched_tokens, 1);
+  at_least("kv_cache_memory_bytes", options.kv_cache_memory_bytes, 0);
+  at_least("template_steps", options.template_steps, 1);
+  at_least("template_output_mb", options.template_output_mb, 1);
   at_least("threads", options.threads, 0);
   if (options.threads > 1024) fail(ErrorKind::usage, "threads: {} is more than 1024", options.threads);
   if (options.tensor_parallel_size != 1)

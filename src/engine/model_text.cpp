@@ -1,5 +1,7 @@
 #include "engine/model_text.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <type_traits>
@@ -145,15 +147,51 @@ std::string template_of(const Json& config, const char* source) {
   fail_model("{}: 'chat_template': expected a string or a list", source);
 }
 
-void take(const Json& config, const char* key, auto& target) {
-  const auto found = config.find(key);
-  if (found == config.end() || found->is_null()) return;
-  using Target = std::remove_reference_t<decltype(target)>;
-  if (!fits<Target>(*found)) {
-    fail_model("generation_config.json: key '{}': expected a {} (got {})", key,
-               std::is_integral_v<Target> ? "whole number" : "number", preview(*found));
+/// Calls visit(key, member) for what a generation config may say about sampling.
+template <class Visitor>
+void visit_sampling(SamplingParams& params, int64_t& max_new_tokens, Visitor&& visit) {
+  visit("repetition_penalty", params.repetition_penalty);
+  visit("temperature", params.temperature);
+  visit("top_k", params.top_k);
+  visit("top_p", params.top_p);
+  visit("min_p", params.min_p);
+  visit("max_new_tokens", max_new_tokens);
+}
+
+/// `source` is what the error names.
+void read_sampling(const Json& config, const char* source, SamplingParams& params, int64_t& max_new_tokens) {
+  visit_sampling(params, max_new_tokens, [&](const char* key, auto& member) {
+    const auto found = config.find(key);
+    if (found == config.end() || found->is_null()) return;
+    using Member = std::remove_reference_t<decltype(member)>;
+    if (!fits<Member>(*found)) {
+      fail_model("{}: key '{}': expected a {} (got {})", source, key,
+                 std::is_integral_v<Member> ? "whole number" : "number", preview(*found));
+    }
+    member = found->template get<Member>();
+  });
+}
+
+constexpr const char* kGenerationFile = "generation_config.json";
+
+/// Throws for a key that is none, and a value that no request could have.
+void check_overrides(const Json& overrides, const char* source) {
+  if (!overrides.is_object()) fail_model("{}: not a JSON object (got {})", source, preview(overrides));
+  SamplingParams params;
+  int64_t max_new_tokens = 1;
+  std::vector<std::string> known;
+  visit_sampling(params, max_new_tokens, [&](const char* key, const auto&) { known.emplace_back(key); });
+  for (const auto& [key, value] : overrides.items()) {
+    if (std::ranges::find(known, key) == known.end())
+      fail_model("{}: no key '{}' (allowed: {})", source, printable(key), fmt::join(known, ", "));
   }
-  target = found->get<Target>();
+  read_sampling(overrides, source, params, max_new_tokens);
+  if (max_new_tokens < 1) fail_model("{}: max_new_tokens must be at least 1 (got {})", source, max_new_tokens);
+  try {
+    params.validate_and_normalize();
+  } catch (const Error& e) {
+    fail_model("{}: {}", source, e.what());
+  }
 }
 
 }  // namespace
@@ -185,28 +223,46 @@ std::string find_chat_template(const CheckpointView& view, const std::string& op
   return "";
 }
 
-Json load_generation_config(const CheckpointView& view, const std::string& option) {
-  if (option == "vllm") return Json::object();
+Json parse_generation_overrides(const std::string& text) {
+  if (text.empty()) return Json::object();
+  constexpr const char* kName = "override_generation_config";
+  try {
+    Json overrides = parse_json(text, kName);
+    check_overrides(overrides, kName);
+    return overrides;
+  } catch (const Error& e) {
+    throw Error(ErrorKind::usage, e.what());
+  }
+}
+
+Json load_generation_config(const CheckpointView& view, const EngineOptions& options) {
+  const std::string& option = options.generation_config;
   const bool own = option.empty() || option == "auto";
-  if (own && view.is_gguf()) return Json::object();
-  const auto config = json_if_there(fs::path(own ? view.path : option) / "generation_config.json");
-  if (!config && !own)
-    fail(ErrorKind::usage, "generation_config: '{}' holds no generation_config.json", printable(option));
-  if (config && !config->is_object()) fail_model("generation_config.json: not an object");
-  return config.value_or(Json::object());
+  Json config = Json::object();
+  if (option != "vllm" && !(own && view.is_gguf())) {
+    auto file = json_if_there(fs::path(own ? view.path : option) / kGenerationFile);
+    if (!file && !own)
+      fail(ErrorKind::usage, "generation_config: '{}' holds no {}", printable(option), kGenerationFile);
+    if (file && !file->is_object()) fail_model("{}: not an object", kGenerationFile);
+    if (file) config = *std::move(file);
+  }
+  config.update(parse_generation_overrides(options.override_generation_config));
+  return config;
 }
 
 SamplingParams default_sampling_params(const Json& config) {
   SamplingParams params;
-  take(config, "repetition_penalty", params.repetition_penalty);
-  take(config, "temperature", params.temperature);
-  take(config, "top_k", params.top_k);
-  take(config, "top_p", params.top_p);
-  take(config, "min_p", params.min_p);
   int64_t max_tokens = 0;
-  take(config, "max_new_tokens", max_tokens);
+  read_sampling(config, kGenerationFile, params, max_tokens);
   if (max_tokens > 0) params.max_tokens = max_tokens;
   return params;
+}
+
+std::optional<int64_t> max_new_tokens(const Json& config) {
+  SamplingParams params;
+  int64_t max_tokens = 0;
+  read_sampling(config, kGenerationFile, params, max_tokens);
+  return max_tokens > 0 ? std::optional(max_tokens) : std::nullopt;
 }
 
 std::vector<int32_t> eos_token_ids(const CheckpointView& view, const Json& generation_config,

@@ -20,12 +20,18 @@ Tokenizer load_tokenizer(const CheckpointView& view, const std::string& path);
 /// is none.
 std::string find_chat_template(const CheckpointView& view, const std::string& option);
 
-/// generation_config.json of the checkpoint as an object, empty when there is none or `option` is "vllm"; another value
-/// than "auto" is a directory to take it from.
-Json load_generation_config(const CheckpointView& view, const std::string& option);
+/// The object of `text`, empty for an empty one. Throws Error{usage} for anything but a JSON object of sampling
+/// defaults in their ranges.
+Json parse_generation_overrides(const std::string& text);
+
+/// generation_config.json of the checkpoint with override_generation_config over it. `options.generation_config` "vllm"
+/// is for an empty file, another value than "auto" a directory to take it from.
+Json load_generation_config(const CheckpointView& view, const EngineOptions& options);
 
 /// SamplingParams() with the model's defaults.
 SamplingParams default_sampling_params(const Json& generation_config);
+/// The most tokens of an answer; nothing where it does not say.
+std::optional<int64_t> max_new_tokens(const Json& generation_config);
 
 /// Ids that end a generation: the tokenizer's, then those of generation_config.json and config.json. Ids outside the
 /// vocabulary are Error{model}.

@@ -27,7 +27,7 @@ Scheduler::Scheduler(const SchedulerLimits& limits)
 
 void Scheduler::add(Sequence& sequence) { waiting_.insert(&sequence); }
 
-void Scheduler::remove(Sequence& sequence) {
+void Scheduler::remove(Sequence& sequence) noexcept {
   waiting_.erase(&sequence);
   running_.erase(&sequence);
   free_blocks(sequence);
@@ -74,8 +74,7 @@ void Scheduler::admit_waiting(Budget& budget, std::vector<ScheduledSpan>& spans)
   while (!waiting_.empty() && n_running() < limits_.max_num_seqs && budget.n_tokens > 0 && budget.n_prefill > 0) {
     Sequence& sequence = **waiting_.begin();
     if (!admit(sequence, budget)) return;
-    waiting_.erase(waiting_.begin());
-    running_.insert(&sequence);
+    running_.insert(waiting_.extract(waiting_.begin()));
     spans.push_back({&sequence, chunk(sequence, budget)});
     spend(spans.back(), budget);
   }
@@ -83,6 +82,7 @@ void Scheduler::admit_waiting(Budget& budget, std::vector<ScheduledSpan>& spans)
 
 bool Scheduler::admit(Sequence& sequence, const Budget& budget) {
   const Request& request = *sequence.request;
+  free_blocks(sequence);  // it has none, unless memory ran out the last time
   const auto cacheable = std::span(sequence.tokens).first(static_cast<size_t>(max_cached_tokens(sequence)));
   sequence.blocks = cache_.acquire(cacheable, request.cache_salt);
   sequence.n_known_blocks = static_cast<int64_t>(sequence.blocks.size());
@@ -99,21 +99,22 @@ bool Scheduler::reserve(Sequence& sequence, int64_t n_tokens) {
   const int64_t n_missing = blocks_for(n_tokens) - static_cast<int64_t>(sequence.blocks.size());
   if (n_missing > cache_.n_free()) return false;
   for (int64_t i = 0; i < n_missing; ++i) {
-    sequence.blocks.push_back(cache_.allocate());
-    fresh_blocks_.push_back(sequence.blocks.back());
+    fresh_blocks_.push_back(-1);  // a block is taken once both have room for it
+    sequence.blocks.push_back(-1);
+    sequence.blocks.back() = fresh_blocks_.back() = cache_.allocate();
   }
   return true;
 }
 
-void Scheduler::preempt_last() {
+void Scheduler::preempt_last() noexcept {
   Sequence& sequence = **running_.rbegin();
-  remove(sequence);
+  free_blocks(sequence);
   ++sequence.request->metrics.n_preemptions;
-  waiting_.insert(&sequence);
+  waiting_.insert(running_.extract(std::prev(running_.end())));
   ++n_preemptions_;
 }
 
-void Scheduler::free_blocks(Sequence& sequence) {
+void Scheduler::free_blocks(Sequence& sequence) noexcept {
   cache_.release(sequence.blocks);
   sequence.blocks.clear();
   sequence.n_known_blocks = 0;

@@ -39,8 +39,9 @@ class Scheduler {
   /// Queues a sequence by request id and index. It must fit the pool when alone, and live until removed.
   void add(Sequence& sequence);
   /// Takes a sequence out, wherever it is, and frees its blocks.
-  void remove(Sequence& sequence);
-  /// The spans of one step; their sequences own blocks for all positions of the span.
+  void remove(Sequence& sequence) noexcept;
+  /// The spans of one step; their sequences own blocks for all positions of the span. When it throws, for lack of
+  /// memory, all sequences are still queued.
   std::vector<ScheduledSpan> schedule();
   /// Records that the span was computed.
   void advance(const ScheduledSpan& span);
@@ -70,8 +71,8 @@ class Scheduler {
   void admit_waiting(Budget& budget, std::vector<ScheduledSpan>& spans);
   bool admit(Sequence& sequence, const Budget& budget);
   bool reserve(Sequence& sequence, int64_t n_tokens);
-  void preempt_last();
-  void free_blocks(Sequence& sequence);
+  void preempt_last() noexcept;
+  void free_blocks(Sequence& sequence) noexcept;
   static int64_t chunk(const Sequence& sequence, const Budget& budget);
   static void spend(const ScheduledSpan& span, Budget& budget);
 

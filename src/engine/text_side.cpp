@@ -1,5 +1,7 @@
 #include "engine/text_side.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "engine/model_text.h"
 #include "engine/resolve.h"
@@ -16,6 +18,15 @@ std::string text_of(const Tokenizer& tokenizer, std::optional<int32_t> id) {
   return id ? std::string(tokenizer.token_text(*id)) : "";
 }
 
+TemplateLimits template_limits(const EngineOptions& options) {
+  TemplateLimits limits;
+  const int64_t memory_share = limits.max_memory_bytes / limits.max_output_bytes;
+  limits.max_steps = options.template_steps;
+  limits.max_output_bytes = options.template_output_mb << 20;
+  limits.max_memory_bytes = std::max(limits.max_memory_bytes, memory_share * limits.max_output_bytes);
+  return limits;
+}
+
 /// A folder needs to hold no weights.
 CheckpointView open_text(const std::string& path) {
   if (path.ends_with(".gguf")) return open_checkpoint(path);
@@ -26,14 +37,15 @@ CheckpointView open_text(const std::string& path) {
 
 }  // namespace
 
-TextSide::TextSide(const CheckpointView& view, const EngineOptions& options) : path(view.path) {
+TextSide::TextSide(const CheckpointView& view, const EngineOptions& options)
+    : path(view.path), limits_(template_limits(options)) {
   if (!options.skip_tokenizer_init) {
     tokenizer = load_tokenizer(view, options.tokenizer.empty() ? "" : resolve_tokenizer(options.tokenizer, options));
   }
   chat_template = find_chat_template(view, options.chat_template);
   if (chat_template.empty()) return;
   try {
-    parsed_.emplace(chat_template);
+    parsed_.emplace(chat_template, limits_);
   } catch (const Error&) {
     broken_ = std::current_exception();  // whoever does not chat has no use for it
   }
@@ -53,7 +65,7 @@ std::string TextSide::render_chat(const ChatPrompt& chat) const {
                           .eos_token = text_of(words, words.eos_id()),
                           .add_generation_prompt = chat.add_generation_prompt,
                           .continue_final_message = chat.continue_final_message};
-  if (!chat.chat_template.empty()) return ChatTemplate(chat.chat_template).render(inputs);
+  if (!chat.chat_template.empty()) return ChatTemplate(chat.chat_template, limits_).render(inputs);
   if (chat_template.empty()) fail_model("{}: the model has no chat template; give one (chat_template)", path);
   if (broken_) std::rethrow_exception(broken_);
   return parsed_->render(inputs);

@@ -25,6 +25,7 @@ struct TextSide {
   std::string render_chat(const ChatPrompt& chat) const;
 
  private:
+  TemplateLimits limits_;
   std::optional<ChatTemplate> parsed_;  // of chat_template, unless it is empty or broken
   std::exception_ptr broken_;           // why it cannot be parsed
 };
