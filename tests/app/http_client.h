@@ -2,6 +2,7 @@
 // A client that sends whatever bytes a test wants, and a server with a few routes.
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -11,6 +12,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <string>
@@ -157,6 +160,21 @@ bool wait_until(IsTrue is_true, std::chrono::milliseconds patience = 5s) {
   return true;
 }
 
+/// Descriptor of what the system says about the server's thread for sockets.
+inline int open_socket_thread() {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string name;
+    std::getline(std::ifstream(task.path() / "comm"), name);
+    if (name == "http") return ::open((task.path() / "stat").c_str(), O_RDONLY);
+  }
+  return -1;
+}
+
+inline bool is_sleeping(int thread) {
+  char line[64]{};
+  return ::pread(thread, line, sizeof line - 1, 0) > 0 && std::string_view(line).find(") S ") != std::string::npos;
+}
+
 class TestServer {
  public:
   explicit TestServer(HttpOptions options = local_options()) : server(std::move(options)) {
@@ -184,6 +202,7 @@ class TestServer {
     server.add_route({.method = "GET", .path = "/items/{}", .handler = parameter, .is_quick = true});
     server.add_route({.method = "GET", .path = "/files/{...}", .handler = parameter, .is_quick = true});
     server.add_route({.method = "GET", .path = "/kept", .handler = keep, .is_quick = true});
+    server.add_route({.method = "POST", .path = "/kept", .handler = keep});
     server.add_route({.method = "GET", .path = "/dropped", .handler = [](const auto&, const auto&) {}});
     server.add_route({.method = "GET", .path = "/wrong", .handler = [](const auto&, const auto&) {
                         throw HttpError(404, "no such model", "model");

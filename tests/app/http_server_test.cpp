@@ -41,12 +41,28 @@ TEST(Router, SaysWhichMethodsThereAre) {
   EXPECT_EQ(router.find("PUT", "/a").allowed, (std::vector<std::string>{"POST", "GET", "HEAD", "DELETE"}));
 }
 
+TEST(Router, TellsThePatternOfAPath) {
+  const Router router = router_of({{"GET", "/v1/{id}"}, {"POST", "/v1/{id}/cancel"}, {"GET", "/all/{rest...}"}});
+  EXPECT_EQ(router.find("GET", "/v1/7").pattern, "/v1/{id}");
+  EXPECT_EQ(router.find("PUT", "/v1/7").pattern, "/v1/{id}");  // whatever the method
+  EXPECT_EQ(router.find("POST", "/v1/7/cancel").pattern, "/v1/{id}/cancel");
+  EXPECT_EQ(router.find("POST", "/v1/7/cancel").parameters, std::vector<std::string>{"7"});
+  EXPECT_EQ(router.find("GET", "/all/a/b").pattern, "/all/{rest...}");
+  EXPECT_EQ(router.find("GET", "/all/a/b").parameters, std::vector<std::string>{"a/b"});
+  EXPECT_EQ(router.find("GET", "/v1").pattern, "");
+  const Router two = router_of({{"POST", "/a"}, {"GET", "/{id}"}});
+  EXPECT_EQ(two.find("GET", "/a").pattern, "/{id}");  // that of the route
+}
+
 TEST(Router, TakesTargetsApart) {
   EXPECT_EQ(parse_target("/a%2fb%20c?x=%20", "").path, "/a/b c");
   EXPECT_EQ(parse_target("/a?x=%20?y", "").query, "x=%20?y");
   EXPECT_EQ(parse_target("http://host:80/a", "").path, "/a");
   EXPECT_EQ(parse_target("/api/v1", "/api").path, "/v1");
   EXPECT_EQ(parse_target("/api", "/api").path, "/");
+  EXPECT_TRUE(parse_target("/api", "/api").is_bare_root);
+  EXPECT_FALSE(parse_target("/api/", "/api").is_bare_root);
+  EXPECT_FALSE(parse_target("/", "").is_bare_root);
   EXPECT_EQ(parse_target("/apis", "/api").path, "/apis");
   EXPECT_EQ(parse_target("/v1", "/api").path, "/v1");
   for (const std::string_view wrong : {"", "a", "/%", "/%4", "/%zz", "/%00", "/a#b", "http://host", "ftp://host/"}) {
@@ -385,6 +401,11 @@ TEST(HttpServer, Tls) {
   SSL_CTX_free(context);
   client.close();
   EXPECT_TRUE(wait_until([&] { return server.server.num_connections() == 0; }));
+  options.ssl_ciphers = "ECDHE-RSA-AES256-GCM-SHA384";
+  EXPECT_NO_THROW(HttpServer{options});
+  options.ssl_ciphers = "nonsense";
+  EXPECT_THROW(HttpServer{options}, Error);
+  options.ssl_ciphers.clear();
   options.ssl_keyfile = PACKHORSE_SOURCE_DIR "/README.md";
   EXPECT_THROW(HttpServer{options}, Error);
   options.ssl_certfile = "missing.pem";

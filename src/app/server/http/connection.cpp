@@ -78,20 +78,22 @@ void Connection::on_received(std::error_code error, std::string_view data) {
     return;
   }
   if (phase_ != Phase::flushing && phase_ != Phase::lingering) {
-    input_ += data;
-    read_requests();
+    read_requests(data);
   }
   receive();
 }
 
-void Connection::read_requests() {
+void Connection::read_requests(std::string_view data) {
   try {
+    input_ += data;
     while (read_step()) {
     }
-  } catch (const HttpError& error) {
-    refuse(error_response(error.status, error.message, error.headers));
-  } catch (const std::exception&) {
-    refuse(error_response(500, "internal error"));
+  } catch (...) {
+    ErrorAnswer error = describe_error(std::current_exception());
+    refuse({.status = error.status,
+            .content_type = "application/json",
+            .body = std::move(error.body),
+            .headers = std::move(error.headers)});
   }
   update_idle();
 }
@@ -146,8 +148,10 @@ void Connection::accept_head(RequestHead head) {
   Target target = parse_target(head.target, service_->options.root_path);
   request_->path = std::move(target.path);
   request_->query = std::move(target.query);
+  request_->is_bare_root = target.is_bare_root;
 
   Match match = service_->router.find(request_->method, request_->path);
+  request_->route = std::move(match.pattern);
   if (const std::optional<Response> early = answer_early(*service_, *request_, head, match)) {
     if (head.has_body) return refuse(*early);  // where the next request begins is not known
     send_response(*early);
@@ -157,6 +161,7 @@ void Connection::accept_head(RequestHead head) {
   request_->path_parameters = std::move(match.parameters);
   if (!head.has_body) return dispatch();
   phase_ = Phase::body;
+  body_share_ = std::make_shared<BodyShare>(service_->bodies);
   deadline_ = Clock::now() + service_->options.limits.body_timeout;
   if (head.expects_continue) {
     sender_.buffer() += "HTTP/1.1 100 Continue\r\n\r\n";
@@ -165,9 +170,13 @@ void Connection::accept_head(RequestHead head) {
 }
 
 bool Connection::read_body() {
-  if (!parser_->parse_body(input_, request_->body)) return false;
-  dispatch();
-  return true;
+  const bool is_complete = parser_->parse_body(input_, request_->body);
+  if (!body_share_->grow_to(request_->body.size())) {
+    refuse(no_room_for_body());
+    return false;
+  }
+  if (is_complete) dispatch();
+  return is_complete;
 }
 
 void Connection::dispatch() {
@@ -176,7 +185,7 @@ void Connection::dispatch() {
   set_active(true);
   exchange_ = std::make_shared<Exchange>(
       [service = service_, self = shared_from_this()] { service->post([self] { self->send_output(); }); });
-  auto answer = [handler = &route_->handler, request = HttpRequestPtr(request_), exchange = exchange_,
+  auto answer = [handler = &route_->handler, request = request_, share = std::move(body_share_), exchange = exchange_,
                  reply = Exchange::make_reply(exchange_)] {
     if (exchange->is_left()) return;
     try {
@@ -184,7 +193,11 @@ void Connection::dispatch() {
     } catch (...) {
       send_error(*reply, std::current_exception());
     }
-    if (request->body.size() > kLargeBody) ::malloc_trim(0);  // what parsing it took goes back at once
+    if (!share) return;
+    const bool is_large = request->body.size() > kLargeBody;
+    request->body = {};  // answers take longer than bodies are needed
+    share->give_back();
+    if (is_large) ::malloc_trim(0);  // what parsing it took goes back at once
   };
   if (route_->is_quick) {
     answer();
@@ -272,6 +285,7 @@ void Connection::finish_answer() {
   if (const std::shared_ptr<Exchange> exchange = std::move(exchange_)) exchange->complete();
   record(status_);
   request_.reset();
+  body_share_.reset();
   parser_.reset();
   status_ = 0;
   is_streaming_ = false;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "app/server/http/body_budget.h"
 #include "app/server/http/exchange.h"
 #include "app/server/http/head_scanner.h"
 #include "app/server/http/request_parser.h"
@@ -43,8 +44,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   // Input.
   void receive();
   void on_received(std::error_code error, std::string_view data);
-  /// Reads requests as far as there is input and none is being answered.
-  void read_requests();
+  /// Takes `data` and reads requests as far as there is input and none is being answered.
+  void read_requests(std::string_view data = {});
   bool read_step();
   bool read_head();
   bool read_body();
@@ -85,6 +86,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   HeadScanner scanner_;
   std::optional<RequestParser> parser_;
   std::shared_ptr<HttpRequest> request_;
+  std::shared_ptr<BodyShare> body_share_;  // until a handler has the body
   const Route* route_ = nullptr;
   Clock::time_point arrival_;
   bool is_http_10_ = false, is_keep_alive_ = true;

@@ -18,6 +18,11 @@ std::optional<Response> refuse_stranger(const Service& service, const HttpReques
 
 }  // namespace
 
+Response no_room_for_body() {
+  return error_response(503, "too many large bodies at a time (--max-bodies-mb); try again later",
+                        {{"Retry-After", "1"}});
+}
+
 std::optional<Response> answer_early(const Service& service, const HttpRequest& request, const RequestHead& head,
                                      const Match& match) {
   if (std::optional<Response> preflight = service.cors.answer_preflight(request)) return preflight;
@@ -44,6 +49,7 @@ std::optional<Response> answer_early(const Service& service, const HttpRequest& 
   if (head.n_body_bytes.value_or(0) > static_cast<uint64_t>(max_body_bytes)) {
     return error_response(413, fmt::format("the body is larger than {} bytes (--max-body-mb)", max_body_bytes));
   }
+  if (!service.bodies->has_room(head.n_body_bytes.value_or(0))) return no_room_for_body();
   return std::nullopt;
 }
 

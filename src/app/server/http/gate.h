@@ -14,4 +14,7 @@ namespace packhorse::server {
 std::optional<Response> answer_early(const Service& service, const HttpRequest& request, const RequestHead& head,
                                      const Match& match);
 
+/// 503 while the bodies of other requests take what there is for them.
+Response no_room_for_body();
+
 }  // namespace packhorse::server

@@ -13,13 +13,15 @@ namespace packhorse::server {
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpRequest {
-  std::string id;      // the client's X-Request-Id where it is short and printable, else a random one
-  std::string method;  // "GET"
-  std::string path;    // percent-decoded, without query and root path
-  std::string query;   // after '?', as it came
+  std::string id;             // the client's X-Request-Id where it is short and printable, else a random one
+  std::string method;         // "GET"
+  std::string path;           // percent-decoded, without query and root path
+  std::string query;          // after '?', as it came
+  bool is_bare_root = false;  // the root path without a '/' behind it, where relative links would lead elsewhere
   Headers headers;
-  std::string body;
+  std::string body;                          // until the handler returns
   std::string client;                        // address of the peer
+  std::string route;                         // path of the routes for this path, as they were added; empty without
   std::vector<std::string> path_parameters;  // what the {} of the route matched
 
   /// Value of the first header of that name, in any case; empty without.
@@ -50,7 +52,7 @@ using Handler = std::function<void(const HttpRequestPtr&, const ReplyPtr&)>;
 
 struct Route {
   std::string method;
-  std::string path;  // segments that are "{}" match one segment, a last "{...}" all that follow
+  std::string path;  // segments as "{id}" match one segment, a last one as "{id...}" all that follow
   Handler handler;
   bool is_open = false;        // needs no API key
   bool is_quick = false;       // runs on the I/O thread; others on a worker

@@ -194,6 +194,7 @@ void HttpServer::start() {
 void HttpServer::begin_drain() { impl_->is_draining = true; }
 int64_t HttpServer::num_active() const { return impl_->n_active; }
 int64_t HttpServer::num_connections() const { return impl_->n_connections; }
+int64_t HttpServer::num_body_bytes() const { return impl_->bodies->n_bytes(); }
 
 void HttpServer::stop() {
   if (std::exchange(impl_->is_ended, true)) return;

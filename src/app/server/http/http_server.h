@@ -16,6 +16,7 @@ namespace packhorse::server {
 struct HttpLimits {
   int64_t max_connections = 4096;
   int64_t max_body_bytes = int64_t{32} << 20;
+  int64_t max_bodies_bytes = int64_t{256} << 20;  // of all requests together, but for small ones
   int64_t max_header_bytes = int64_t{64} << 10;
   std::chrono::milliseconds header_timeout{10'000};
   std::chrono::milliseconds body_timeout{60'000};
@@ -35,6 +36,7 @@ struct HttpOptions {
   std::string uds;  // path of a Unix socket, instead of host and port
   std::string ssl_certfile, ssl_keyfile, ssl_keyfile_password,
       ssl_ca_certs;                   // PEM files; TLS when the first two are given
+  std::string ssl_ciphers;            // of TLS 1.2, as OpenSSL names them; empty = its own choice
   int ssl_cert_reqs = 0;              // Python's ssl.CERT_*: 2 asks clients for certificates
   std::string root_path;              // prefix that a proxy leaves on paths
   std::vector<std::string> api_keys;  // none = open
@@ -77,6 +79,8 @@ class HttpServer {
   /// Requests that are being answered.
   int64_t num_active() const;
   int64_t num_connections() const;
+  /// What bodies take that are being received or parsed, but for small ones.
+  int64_t num_body_bytes() const;
   /// Closes everything and joins the threads.
   void stop();
 

@@ -22,21 +22,24 @@ std::vector<std::string> split(std::string_view path) {
   return segments;
 }
 
+bool is_open(std::string_view segment) { return segment.starts_with('{') && segment.ends_with('}'); }
+bool takes_rest(std::string_view segment) { return is_open(segment) && segment.ends_with("...}"); }
+
 /// What the {} of `pattern` match in `segments`, if all of it does.
 std::optional<std::vector<std::string>> match(const std::vector<std::string>& pattern,
                                               const std::vector<std::string>& segments) {
   std::vector<std::string> parameters;
   for (size_t i = 0; i < pattern.size(); ++i) {
     if (i >= segments.size()) return std::nullopt;
-    if (pattern[i] == "{...}") {
+    if (takes_rest(pattern[i])) {
       std::string rest = segments[i];
       for (size_t j = i + 1; j < segments.size(); ++j) rest += "/" + segments[j];
       if (rest.empty()) return std::nullopt;
       parameters.push_back(std::move(rest));
       return parameters;
     }
-    if (pattern[i] == "{}" ? segments[i].empty() : pattern[i] != segments[i]) return std::nullopt;
-    if (pattern[i] == "{}") parameters.push_back(segments[i]);
+    if (is_open(pattern[i]) ? segments[i].empty() : pattern[i] != segments[i]) return std::nullopt;
+    if (is_open(pattern[i])) parameters.push_back(segments[i]);
   }
   if (pattern.size() != segments.size()) return std::nullopt;
   return parameters;
@@ -72,7 +75,7 @@ void Router::add(Route route) {
   Entry entry{.route = std::move(route), .segments = {}, .n_open = 0};
   entry.segments = split(entry.route.path);
   for (const std::string& segment : entry.segments) {
-    entry.n_open += segment == "{...}" ? kManyOpen : segment == "{}" ? 1 : 0;
+    entry.n_open += takes_rest(segment) ? kManyOpen : is_open(segment) ? 1 : 0;
   }
   const auto place = std::upper_bound(entries_.begin(), entries_.end(), entry,
                                       [](const Entry& a, const Entry& b) { return a.n_open < b.n_open; });
@@ -86,6 +89,7 @@ Match Router::find(std::string_view method, std::string_view path) const {
   for (const Entry& entry : entries_) {
     auto parameters = match(entry.segments, segments);
     if (!parameters) continue;
+    if (found.pattern.empty() || entry.route.method == wanted) found.pattern = entry.route.path;
     if (entry.route.method == wanted) {
       found.route = &entry.route;
       found.parameters = std::move(*parameters);
@@ -115,6 +119,7 @@ Target parse_target(std::string_view target, std::string_view root_path) {
              .query = std::string(target.substr(std::min(mark + 1, target.size())))};
   if (!root_path.empty() && out.path.starts_with(root_path)) {
     const std::string_view rest = std::string_view(out.path).substr(root_path.size());
+    out.is_bare_root = rest.empty();
     if (rest.empty() || rest.starts_with('/')) out.path = rest.empty() ? "/" : std::string(rest);
   }
   return out;

@@ -13,6 +13,7 @@ struct Match {
   const Route* route = nullptr;         // none: see `allowed`
   std::vector<std::string> parameters;  // what the {} of the route matched
   std::vector<std::string> allowed;     // methods of the path; empty where no route has that path
+  std::string pattern;                  // path of the route, or of one for another method
 };
 
 class Router {
@@ -34,6 +35,7 @@ class Router {
 struct Target {
   std::string path;   // percent-decoded, without `root_path`
   std::string query;  // as it came
+  bool is_bare_root = false;
 };
 
 /// Takes "/path?query", the same after "http://host", or "*". Throws HttpError 400.

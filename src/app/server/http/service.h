@@ -9,6 +9,7 @@
 #include <random>
 
 #include "app/server/http/api_keys.h"
+#include "app/server/http/body_budget.h"
 #include "app/server/http/cors.h"
 #include "app/server/http/http_server.h"
 #include "app/server/http/router.h"
@@ -20,7 +21,11 @@ using Clock = std::chrono::steady_clock;
 
 struct Service {
   explicit Service(HttpOptions given)
-      : options(std::move(given)), api_keys(options.api_keys), cors(options.cors), random(std::random_device{}()) {}
+      : options(std::move(given)),
+        api_keys(options.api_keys),
+        cors(options.cors),
+        bodies(std::make_shared<BodyBudget>(options.limits.max_bodies_bytes)),
+        random(std::random_device{}()) {}
   virtual ~Service() = default;
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
@@ -36,6 +41,7 @@ struct Service {
   Router router;
   ApiKeys api_keys;
   Cors cors;
+  const std::shared_ptr<BodyBudget> bodies;
   std::function<void(const AccessRecord&)> log;
   std::mt19937_64 random;  // for request ids, which are no secrets
 

@@ -31,6 +31,11 @@ std::unique_ptr<ssl::context> make_tls_context(const HttpOptions& options) {
   auto context = std::make_unique<ssl::context>(ssl::context::tls_server);
   SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
   SSL_CTX_set_options(context->native_handle(), SSL_OP_NO_RENEGOTIATION);
+  if (!options.ssl_ciphers.empty() &&
+      SSL_CTX_set_cipher_list(context->native_handle(), options.ssl_ciphers.c_str()) != 1) {
+    throw Error(ErrorKind::usage,
+                "--ssl-ciphers: none of TLS 1.2 is known (got '" + printable(options.ssl_ciphers) + "')");
+  }
   error_code error;
   context->set_password_callback([password = options.ssl_keyfile_password](size_t, auto) { return password; }, error);
   context->use_certificate_chain_file(options.ssl_certfile, error);
