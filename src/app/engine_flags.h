@@ -24,6 +24,7 @@ struct Flag {
   std::string_view unset{};  // how the help calls a default that stands for "not given"
   char letter = 0;           // 'q' for "-q"
   double min = 0, max = 0;   // of numbers
+  bool takes_auto = false;   // "auto" and -1 are for 0
 
   constexpr Flag or_else(std::string_view meaning) const {
     Flag flag = *this;
@@ -38,6 +39,12 @@ struct Flag {
   constexpr Flag within(double lowest, double highest) const {
     Flag flag = *this;
     flag.min = lowest, flag.max = highest;
+    return flag;
+  }
+
+  constexpr Flag or_auto() const {
+    Flag flag = *this;
+    flag.takes_auto = true;
     return flag;
   }
 
@@ -74,8 +81,10 @@ void visit_flags(Options& o, Visitor&& visit) {
         o.kv_cache_dtype);
   visit(flag("calculate-kv-scales", "", "measure the scales of an fp8 KV cache where the checkpoint has none"),
         o.calculate_kv_scales);
-  visit(flag("max-model-len", "TOKENS", "context of one request; 1k is 1000, 1K is 1024")
-            .or_else("the model's own")
+  visit(flag("max-model-len", "TOKENS",
+             "context of one request; 1k is 1000, 1K is 1024, auto the model's own as far as the KV cache holds it")
+            .or_else("auto")
+            .or_auto()
             .within(1, kMaxTokens),
         o.max_model_len);
   visit(flag("max-num-seqs", "N", "requests that run at the same time").within(1, 65536), o.max_num_seqs);
@@ -89,6 +98,10 @@ void visit_flags(Options& o, Visitor&& visit) {
         o.tensor_parallel_size);
   visit(flag("gpu-memory-utilization", "SHARE", "share of a GPU's memory to use").within(0, 1),
         o.gpu_memory_utilization);
+  visit(flag("kv-cache-memory-bytes", "BYTES", "size of the KV cache; 2G is 2 GiB")
+            .or_else("what memory allows")
+            .within(1, 0x1p50),
+        o.kv_cache_memory_bytes);
   visit(flag("num-gpu-blocks-override", "N", "KV cache blocks").or_else("what memory allows").within(1, kMaxInt),
         o.num_kv_blocks_override);
   visit(flag("enable-prefix-caching", "", "reuse the KV cache of equal prompt beginnings"), o.enable_prefix_caching);
@@ -101,6 +114,10 @@ void visit_flags(Options& o, Visitor&& visit) {
   visit(flag("chat-template", "JINJA", "template text or file").or_else("the model's own"), o.chat_template);
   visit(flag("generation-config", "SOURCE", "sampling defaults: auto (the model's), vllm (none) or a folder"),
         o.generation_config);
+  visit(flag("override-generation-config", "JSON",
+             "sampling defaults over those of --generation-config: temperature, top_p, top_k, min_p, "
+             "repetition_penalty, max_new_tokens (limits all answers)"),
+        o.override_generation_config);
   visit(flag("revision", "NAME", "branch, tag or commit of a repo id").or_else("main"), o.revision);
   visit(flag("download-dir", "PATH", "hub cache").or_else("HF_HUB_CACHE"), o.download_dir);
   visit(flag("hf-token", "TOKEN", "access token of the hub"), o.hf_token);
@@ -167,6 +184,10 @@ inline void set_from_text(const Flag& flag, std::string_view label, std::string_
 }
 template <std::integral Integer>
 void set_from_text(const Flag& flag, std::string_view label, std::string_view text, Integer& member) {
+  if (flag.takes_auto && (text == "auto" || text == "-1")) {
+    member = 0;
+    return;
+  }
   const std::optional<double> number = parse_count(text);
   if (!number) {
     fail_flag(label, "not a whole number (got '{}', allowed {} to {})", printable(text), flag.min, flag.max);

@@ -118,7 +118,10 @@ TEST_F(CommandLine, fault_122_the_nearest_flag_is_suggested) {
 }
 
 TEST_F(CommandLine, fault_122_lengths) {
-  EXPECT_EQ(usage({"--max-model-len", "-1"}), "--max-model-len: out of range (got -1, allowed 1 to 134217728)");
+  EXPECT_EQ(usage({"--max-model-len", "-2"}), "--max-model-len: out of range (got -2, allowed 1 to 134217728)");
+  for (const char* own : {"auto", "-1"}) {
+    EXPECT_THAT(run_program({"inspect", path_, "--max-model-len", own}).out, HasSubstr("128")) << own;
+  }
   EXPECT_EQ(usage({"--max-model-len", "1e9"}),
             "--max-model-len: not a whole number (got '1e9', allowed 1 to 134217728)");
   EXPECT_EQ(usage({"--max-model-len", "129"}),

@@ -27,7 +27,7 @@ TEST(EngineFlags, names_are_distinct_and_defaults_in_range) {
       }
     }
   });
-  EXPECT_EQ(names.size(), 29u);
+  EXPECT_EQ(names.size(), 31u);
 }
 
 TEST(EngineFlags, spellings) {

@@ -48,7 +48,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::expect_error_only([] {
     const CheckpointView view = open_checkpoint(folder.path());
     fuzz::expect_error_only([&] { ChatTemplate(find_chat_template(view, "")); });
-    const Json generation = load_generation_config(view, "auto");
+    const Json generation = load_generation_config(view, EngineOptions());
     fuzz::expect_error_only([&] { default_sampling_params(generation).validate_and_normalize(); });
     eos_token_ids(view, generation, nullptr, 5);
   });

@@ -45,7 +45,7 @@ def test_version(run_program):
     [
         (["--max-tokns", "5"], ["--max-tokns", "did you mean '--max-tokens'"]),
         (["--max-tokens"], ["--max-tokens", "needs a value"]),
-        (["--max-model-len", "-1"], ["--max-model-len", "-1", "1 to"]),
+        (["--max-model-len", "-2"], ["--max-model-len", "-2", "1 to"]),
         (["--max-model-len", "1e9"], ["--max-model-len", "1e9", "1 to"]),
         (["--max-model-len", "1000000000"], ["--max-model-len", "1000000000", "1 to"]),
         (["--max-tokens", "5", "--max-tokens", "6"], ["--max-tokens", "more than once"]),

@@ -253,6 +253,27 @@ def test_defaults_come_from_generation_config(copy_of, nf4_directory):
         directory, max_model_len=64, override_generation_config={"temperature": 0.75}, use_tqdm_on_load=False
     )
     assert overriding.get_default_sampling_params().temperature == 0.75
+    assert overriding.get_default_sampling_params().max_tokens == 5
+    for wrong, word in (({"temprature": 1}, "temprature"), ({"temperature": 3}, "temperature"), ({"top_k": "x"}, "top_k")):
+        with pytest.raises(ValueError, match=word):
+            LLM(directory, override_generation_config=wrong, use_tqdm_on_load=False)
+
+
+def test_the_kv_cache_decides_on_the_length(nf4_directory, monkeypatch):
+    def length(**arguments):
+        return LLM(nf4_directory, use_tqdm_on_load=False, **arguments)._engine.max_model_len
+
+    own = length()
+    assert length(max_model_len=-1) == length(max_model_len="auto") == own
+    one = LLM(nf4_directory, max_model_len=64, max_num_seqs=1, use_tqdm_on_load=False)
+    n_bytes = json.loads(one._engine.inspect_json(False))["kv_cache_bytes"]
+    assert length(max_model_len="auto", kv_cache_memory_bytes=n_bytes) == 64
+    monkeypatch.setenv("PACKHORSE_MAX_MODEL_LEN", "32")
+    assert length() == 32 and length(max_model_len="auto") == own
+    with pytest.raises(packhorse.ResourceError, match="max_model_len 80"):
+        length(max_model_len=80, kv_cache_memory_bytes=n_bytes)
+    with pytest.raises(ValueError, match="max_model_len"):
+        length(max_model_len=-2)
 
 
 class TorchDType:

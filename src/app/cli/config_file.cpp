@@ -26,6 +26,18 @@ constexpr size_t kMaxDepth = 16;
   throw Error(ErrorKind::usage, fmt::format("{}: line {}: {}", file, line + 1, problem));
 }
 
+/// What a scalar without quotes means inside of JSON: as PyYAML, which vLLM's files are written for, reads it.
+Json plain_value(const std::string& text) {
+  const auto is_one_of = [&](std::initializer_list<std::string_view> words) {
+    return std::find(words.begin(), words.end(), text) != words.end();
+  };
+  if (is_one_of({"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"})) return true;
+  if (is_one_of({"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"})) return false;
+  if (is_one_of({"~", "null", "Null", "NULL"})) return nullptr;
+  Json value = Json::parse(text, nullptr, false);
+  return value.is_discarded() || value.is_structured() ? Json(text) : value;
+}
+
 /// Takes the parser's events; no tree is built of what is not wanted. Nothing is expanded, since aliases are refused.
 class ConfigReader : public YAML::EventHandler {
  public:
@@ -39,9 +51,7 @@ class ConfigReader : public YAML::EventHandler {
 
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
-    const bool is_plain = tag == "?";
-    const Json literal = is_plain ? Json::parse(value == "~" ? "null" : value, nullptr, false) : Json(value);
-    take(mark, anchor, value, literal.is_discarded() || literal.is_structured() ? Json(value) : literal);
+    take(mark, anchor, value, tag == "?" ? plain_value(value) : Json(value));
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
                        YAML::EmitterStyle::value) override {
@@ -60,7 +70,6 @@ class ConfigReader : public YAML::EventHandler {
     Json value;
     std::string key;
     bool has_key = false;
-    int line = 0;
   };
 
   [[noreturn]] void fail(const YAML::Mark& mark, const std::string& problem) const {
@@ -73,7 +82,7 @@ class ConfigReader : public YAML::EventHandler {
     if (levels_.size() >= kMaxDepth) fail(mark, fmt::format("nested too deeply (limit {})", kMaxDepth));
     if (!levels_.empty() && levels_.back().value.is_object() && !levels_.back().has_key)
       fail(mark, "a list or mapping where a name belongs");
-    levels_.push_back({std::move(empty), "", false, mark.line});
+    levels_.push_back({std::move(empty), "", false});
   }
 
   void close() {
@@ -87,7 +96,7 @@ class ConfigReader : public YAML::EventHandler {
     else if (std::all_of(level.value.begin(), level.value.end(), is_text))
       finish_entry(ConfigEntry::Kind::list, level.value.get<std::vector<std::string>>());
     else
-      fail_config(file_, level.line, fmt::format("{}: a list of more than texts", printable(levels_.back().key)));
+      finish_entry(ConfigEntry::Kind::nested_list, {level.value.dump()});
   }
 
   /// `literal` is what the text means inside of JSON; flags take the text.

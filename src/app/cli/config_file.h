@@ -9,9 +9,9 @@
 namespace packhorse::cli {
 
 /// One entry: the flag's name with dashes, and its values as texts: one, or those of a list. A mapping is one JSON
-/// text.
+/// text, and so is a list that holds more than texts.
 struct ConfigEntry {
-  enum class Kind : uint8_t { text, list, mapping };
+  enum class Kind : uint8_t { text, list, mapping, nested_list };
   std::string name;
   Kind kind = Kind::text;
   std::vector<std::string> values;

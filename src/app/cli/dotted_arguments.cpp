@@ -20,14 +20,29 @@ size_t find_dot(std::string_view argument) {
   return at != argument.npos && argument[at] == '.' ? at : argument.npos;
 }
 
-/// Sets object.a.b for the path "a.b".
+/// Appends the texts between commas.
+void append_to(Json& place, std::string_view argument, std::string_view value) {
+  if (place.is_null()) place = Json::array();
+  if (!place.is_array()) throw Error(ErrorKind::usage, fmt::format("{}: not a list", printable(argument)));
+  while (true) {
+    const size_t comma = value.find(',');
+    place.push_back(std::string(value.substr(0, comma)));
+    if (comma == value.npos) return;
+    value.remove_prefix(comma + 1);
+  }
+}
+
+/// Sets object.a.b for the path "a.b", and appends to it for "a.b+".
 void set_member(Json& object, std::string_view argument, std::string_view path, const std::string& value) {
+  const bool is_list = path.ends_with('+');
+  if (is_list) path.remove_suffix(1);
   Json* place = &object;
   while (true) {
     const size_t dot = path.find('.');
     const std::string name(path.substr(0, dot));
     const bool is_last = dot == path.npos;
-    if (name.empty() || (is_last && place->contains(name)) || (place->contains(name) && !place->at(name).is_object()))
+    if (name.empty() || (is_last && !is_list && place->contains(name)) ||
+        (!is_last && place->contains(name) && !place->at(name).is_object()))
       throw Error(ErrorKind::usage, fmt::format("{}: {}", printable(argument),
                                                 name.empty() ? "a member without a name" : "set more than once"));
     place = &(*place)[name];
@@ -35,6 +50,7 @@ void set_member(Json& object, std::string_view argument, std::string_view path, 
     if (place->is_null()) *place = Json::object();
     path.remove_prefix(dot + 1);
   }
+  if (is_list) return append_to(*place, argument, value);
   const Json parsed = Json::parse(value, nullptr, false);
   *place = parsed.is_discarded() ? Json(value) : parsed;
 }

@@ -5,6 +5,7 @@
 #include "app/cli/dotted_arguments.h"
 #include "app/cli/nearest.h"
 #include "app/cli/text_table.h"
+#include "app/cli/vllm_flags.h"
 
 namespace packhorse::cli {
 namespace {
@@ -37,15 +38,14 @@ void finish_engine_flags(const CLI::App& command, EngineOptions& options) {
 
 std::vector<std::string> normalize_arguments(int argc, const char* const* argv) {
   std::vector<std::string> arguments;
-  const bool is_bench = argc > 1 && std::string_view(argv[1]) == "bench";  // elsewhere it is -p with the value g
+  const std::string_view command = argc > 1 ? argv[1] : "";
   bool only_positional = false;
   for (int i = 1; i < argc; ++i) {
     std::string text = argv[i];
     only_positional = only_positional || text == "--";
-    if (!only_positional && text == "-tp") text = "--tensor-parallel-size";
-    if (!only_positional && text == "-pp") text = "--pipeline-parallel-size";
-    if (!only_positional && text == "-dp") text = "--data-parallel-size";
-    if (!only_positional && text == "-pg" && is_bench) text = "--pg";
+    if (!only_positional && (command == "serve" || text == "-tp" || text == "-pp" || text == "-dp"))
+      text = with_long_name(std::move(text));
+    if (!only_positional && text == "-pg" && command == "bench") text = "--pg";  // elsewhere it is -p with the value g
     if (!only_positional && text.starts_with("--")) {
       const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(text.find_first_of("=."), text.size()));
       std::replace(text.begin(), end, '_', '-');

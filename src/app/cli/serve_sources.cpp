@@ -9,6 +9,7 @@
 #include "app/cli/flags.h"
 #include "app/cli/nearest.h"
 #include "app/cli/vllm_flags.h"
+#include "app/server/http/text.h"
 
 namespace packhorse::cli {
 namespace {
@@ -38,15 +39,26 @@ std::string_view usual_name(std::string_view name) {
   return name == "uvicorn-log-level" ? "log-level" : name;
 }
 
+/// The flag that an entry is about: "no-x" and other names of vLLM's are for flags too.
+std::string_view flag_of(const ConfigEntry& entry) {
+  const std::string_view name = usual_name(entry.name);
+  return name.starts_with("no-") ? name.substr(3) : name;
+}
+
 template <class Member>
 void set_from_entry(const Flag& flag, std::string_view label, const ConfigEntry& entry, Member& member) {
   using Kind = ConfigEntry::Kind;
+  if (entry.kind == Kind::nested_list) app::fail_flag(label, "a list of more than texts");
   if (entry.kind == Kind::mapping && flag.metavar != "JSON") app::fail_flag(label, "a mapping where one value belongs");
   if constexpr (kIsList<Member>) {
     for (const std::string& value : entry.values) server::set_from_text(flag, label, value, member);
   } else {
     if (entry.kind == Kind::list) app::fail_flag(label, "a list where one value belongs");
-    app::set_from_text(flag, label, entry.values.front(), member);
+    std::string text = entry.values.front();
+    if constexpr (std::is_same_v<Member, bool>) {
+      for (char& c : text) c = server::ascii_lower(c);  // YAML knows True and TRUE too
+    }
+    app::set_from_text(flag, label, text, member);
   }
 }
 
@@ -81,9 +93,12 @@ void ServeSettings::add_to(CLI::App& command) {
 void ServeSettings::finish(const CLI::App& command) {
   std::vector<ConfigEntry> entries;
   if (!config.empty()) entries = read_config_file(config);
-  for (const ConfigEntry& entry : entries) apply_entry(command, entry);
   std::set<std::string, std::less<>> given;
-  for (const ConfigEntry& entry : entries) given.emplace(usual_name(entry.name));
+  for (const ConfigEntry& entry : entries) {
+    if (!given.emplace(flag_of(entry)).second)
+      app::fail_flag(printable(config), "'{}' and another name of that flag", printable(entry.name));
+    apply_entry(command, entry);
+  }
   const auto is_given = [&](const Flag& flag) {
     return command.count(flag.long_name()) > 0 || given.find(flag.name) != given.end();
   };
@@ -106,9 +121,13 @@ void ServeSettings::apply_entry(const CLI::App& command, const ConfigEntry& entr
   bool is_found = false;
   const auto take = [&](const Flag& flag, auto& member) {
     known.emplace_back(flag.name);
-    if (flag.name != name) return;
+    constexpr bool is_switch = std::is_same_v<decltype(member), bool&>;
+    const bool is_opposite = is_switch && name.starts_with("no-") && name.substr(3) == flag.name;
+    if (flag.name != name && !is_opposite) return;
     is_found = true;
-    if (command.count(flag.long_name()) == 0) set_from_entry(flag, label, entry, member);
+    if (command.count(flag.long_name()) > 0) return;
+    set_from_entry(flag, label, entry, member);
+    if constexpr (is_switch) member = member != is_opposite;
   };
   app::visit_flags(engine, take);
   server::visit_serve_flags(flags, [&](const Flag& flag, std::string_view, auto& member) { take(flag, member); });
@@ -116,8 +135,8 @@ void ServeSettings::apply_entry(const CLI::App& command, const ConfigEntry& entr
     is_found = true;
     if (engine.model.empty()) set_from_entry(Flag{}, label, entry, engine.model);
   }
-  if (is_found || take_vllm_flag(name, entry.values.empty() ? "[]" : entry.values.front(), label, ignored)) return;
-  const std::string nearest = nearest_word(name, known);
+  if (is_found || take_vllm_flag(name, entry.values, label, ignored)) return;
+  const std::string nearest = nearest_word(flag_of(entry), known);
   throw Error(ErrorKind::usage,
               fmt::format("{}: unknown flag ({})", label,
                           nearest.empty() ? "see packhorse serve --help" : fmt::format("did you mean '{}'?", nearest)));

@@ -42,10 +42,10 @@ struct Server::Impl {
   Clock::time_point last_stats = Clock::now();
 
   Impl(const EngineOptions& given_engine, const ServeFlags& given_flags)
-      : engine_options(given_engine),
+      : engine_options(server::engine_options(given_flags, given_engine)),
         flags(given_flags),
         api(api_options(flags, engine_options)),
-        access_log(log, access_log_format(flags)),
+        access_log(log, access_log_format(flags), flags.disable_access_log_for_endpoints),
         metrics(api.served_model_names.front()),
         http(http_options(flags)) {}
 
@@ -62,7 +62,7 @@ struct Server::Impl {
     add_chat_routes(http, *context);
     add_response_routes(http, *context);
     add_message_routes(http, *context);
-    add_chat_page(http);
+    add_chat_page(http, http_options(flags).root_path);
   }
 
   void on_access(const AccessRecord& record) {

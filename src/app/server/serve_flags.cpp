@@ -43,6 +43,38 @@ std::string pooling_type(const std::string& config) {
   return type;
 }
 
+/// Reads --structured-outputs-config into the options. What vLLM's other backends can do is refused; of xgrammar,
+/// disable_fallback and disable_additional_properties ask for what is the case anyway.
+void set_structured_outputs(const std::string& config, ApiOptions& options) {
+  constexpr const char* kFlag = "--structured-outputs-config";
+  if (config.empty() || config == "null") return;
+  const auto object = nlohmann::json::parse(config, nullptr, false);
+  if (!object.is_object()) app::fail_flag(kFlag, "not a JSON object (got '{}')", printable(config));
+  for (const auto& [key, value] : object.items()) {
+    const auto require = [&](bool holds, const char* expected) {
+      if (!holds) app::fail_flag(kFlag, "{} must be {} (got {})", key, expected, printable(value.dump()));
+    };
+    if (key == "backend") {
+      require(value == "auto" || value == "xgrammar", "\"auto\" or \"xgrammar\"");
+    } else if (key == "reasoning_parser") {
+      require(
+          value.is_string() && (options.reasoning_parser.empty() || value == "" || value == options.reasoning_parser),
+          "a text, the same as --reasoning-parser where both are given");
+      if (value != "") options.reasoning_parser = value.get<std::string>();
+      require_one_of(kFlag, options.reasoning_parser, or_none(reasoning_parser_names()));
+    } else if (key == "reasoning_parser_plugin") {
+      require(value == "", "empty: there are no plugins");
+    } else if (key == "disable_any_whitespace" || key == "enable_in_reasoning" || key == "disable_fallback" ||
+               key == "disable_additional_properties") {
+      require(value.is_boolean(), "true or false");
+      if (key == "disable_any_whitespace") options.disable_any_whitespace = value.get<bool>();
+      if (key == "enable_in_reasoning") options.enable_in_reasoning = value.get<bool>();
+    } else {
+      app::fail_flag(kFlag, "no setting '{}'", printable(key));
+    }
+  }
+}
+
 CorsOptions cors_options(const ServeFlags& flags) {
   const auto or_all = [](const std::vector<std::string>& list) {
     return list.empty() ? std::vector<std::string>{"*"} : list;
@@ -77,8 +109,14 @@ HttpOptions http_options(const ServeFlags& flags) {
   }
   if (flags.ssl_certfile.empty() && (!flags.ssl_ca_certs.empty() || flags.ssl_cert_reqs != 0))
     app::fail_flag("--ssl-certfile", "needed where clients' certificates are asked for");
+  if (flags.ssl_certfile.empty() && !flags.ssl_ciphers.empty())
+    app::fail_flag("--ssl-certfile", "needed with --ssl-ciphers");
   if (!flags.root_path.empty() && !flags.root_path.starts_with('/'))
     app::fail_flag("--root-path", "does not begin with '/' (got '{}')", printable(flags.root_path));
+  if (flags.max_bodies_mb < flags.max_body_mb) {
+    app::fail_flag("--max-bodies-mb", "no room for one body of --max-body-mb (got {}, limit {})", flags.max_bodies_mb,
+                   flags.max_body_mb);
+  }
   HttpOptions options;
   options.host = flags.host;
   options.port = static_cast<int>(flags.port);
@@ -87,6 +125,7 @@ HttpOptions http_options(const ServeFlags& flags) {
   options.ssl_keyfile = flags.ssl_keyfile;
   options.ssl_keyfile_password = flags.ssl_keyfile_password;
   options.ssl_ca_certs = flags.ssl_ca_certs;
+  options.ssl_ciphers = flags.ssl_ciphers;
   options.ssl_cert_reqs = static_cast<int>(flags.ssl_cert_reqs);
   options.root_path = flags.root_path;
   while (options.root_path.ends_with('/')) options.root_path.pop_back();
@@ -94,6 +133,7 @@ HttpOptions http_options(const ServeFlags& flags) {
   options.cors = cors_options(flags);
   options.limits = {.max_connections = flags.max_connections,
                     .max_body_bytes = flags.max_body_mb << 20,
+                    .max_bodies_bytes = flags.max_bodies_mb << 20,
                     .max_header_bytes = flags.max_header_kb << 10,
                     .header_timeout = milliseconds(flags.header_timeout),
                     .body_timeout = milliseconds(flags.body_timeout),
@@ -106,10 +146,16 @@ HttpOptions http_options(const ServeFlags& flags) {
   return options;
 }
 
+EngineOptions engine_options(const ServeFlags& flags, EngineOptions engine) {
+  engine.template_steps = flags.template_steps;
+  engine.template_output_mb = flags.template_output_mb;
+  return engine;
+}
+
 ApiOptions api_options(const ServeFlags& flags, const EngineOptions& engine) {
   require_one_of("--chat-template-content-format", flags.chat_template_content_format, {"auto", "string", "openai"});
   require_one_of("--access-log-format", flags.access_log_format, {"text", "json"});
-  require_one_of("--log-level", flags.log_level, {"debug", "info", "warning", "error", "critical"});
+  require_one_of("--log-level", flags.log_level, {"trace", "debug", "info", "warning", "error", "critical"});
   require_one_of("--tool-call-parser", flags.tool_call_parser, or_none(tool_parser_names()));
   require_one_of("--reasoning-parser", flags.reasoning_parser, or_none(reasoning_parser_names()));
   const std::string& kwargs = flags.default_chat_template_kwargs;
@@ -121,6 +167,7 @@ ApiOptions api_options(const ServeFlags& flags, const EngineOptions& engine) {
   options.response_role = flags.response_role;
   options.tool_call_parser = flags.tool_call_parser;
   options.reasoning_parser = flags.reasoning_parser;
+  set_structured_outputs(flags.structured_outputs_config, options);
   options.default_chat_template_kwargs = kwargs;
   options.chat_template_content_format = flags.chat_template_content_format;
   options.pooling_type = pooling_type(flags.pooler_config);

@@ -11,12 +11,17 @@ from .errors import VLLMValidationError
 
 # They steer speed, placement or logging of vLLM's own parts; no result depends on them.
 ACCEPTED = frozenset({
-    "allow_deprecated_quantization", "allowed_local_media_path", "async_scheduling", "attention_backend",
-    "attention_config", "block_size", "compilation_config", "cpu_offload_gb", "disable_custom_all_reduce",
-    "disable_log_stats", "distributed_executor_backend", "enable_chunked_prefill", "enable_log_requests", "enforce_eager",
-    "ignore_patterns", "linear_backend", "log_level", "master_addr", "master_port", "model_loader_extra_config", "moe_backend",
-    "nnodes", "node_rank", "numa_bind", "profiler_config", "served_model_name",
-    "shutdown_timeout", "stream_interval", "structured_outputs_config", "tokenizer_mode", "weights_load_device",
+    "allow_deprecated_quantization", "allowed_local_media_path", "allowed_media_domains", "async_scheduling",
+    "attention_backend", "attention_config", "block_size", "code_revision", "compilation_config", "config_format",
+    "cpu_offload_gb", "cudagraph_capture_sizes", "disable_cascade_attn", "disable_chunked_mm_input",
+    "disable_custom_all_reduce", "disable_hybrid_kv_cache_manager", "disable_log_stats", "distributed_executor_backend",
+    "enable_chunked_prefill", "enable_expert_parallel", "enable_log_requests", "enforce_eager", "ignore_patterns",
+    "kernel_config", "limit_mm_per_prompt", "linear_backend", "log_level", "long_prefill_token_threshold", "master_addr",
+    "master_port", "max_cudagraph_capture_size", "max_num_partial_prefills", "max_parallel_loading_workers",
+    "mm_processor_cache_gb", "model_impl", "model_loader_extra_config", "moe_backend", "numa_bind", "observability_config",
+    "optimization_level", "performance_mode", "prefix_caching_hash_algo", "profiler_config", "safetensors_load_strategy",
+    "served_model_name", "shutdown_timeout", "stream_interval", "tokenizer_mode",
+    "weights_load_device",
 })  # fmt: skip
 
 # Arguments of features that are not there yet, with the values that ask for nothing.
@@ -36,10 +41,25 @@ NOT_SUPPORTED: dict[str, tuple] = {
     "max_lora_rank": (None, 16),
     "pipeline_parallel_size": (None, 1),
     "data_parallel_size": (None, 1),
-    "kv_cache_memory_bytes": (None,),
+    "nnodes": (None, 1),
+    "node_rank": (None, 0),
+    "scheduler_cls": (None,),
+    "worker_cls": (None, "auto"),
+    "worker_extension_cls": (None, ""),
+    "kv_transfer_config": (None,),
+    "kv_events_config": (None,),
+    "enable_sleep_mode": (None, False),
+    "enable_prompt_embeds": (None, False),
+    "rope_scaling": (None, {}),
+    "rope_theta": (None,),
     "kv_cache_dtype_skip_layers": (None, []),
     "logprobs_mode": (None, "raw_logprobs"),
 }
+
+STRUCTURED_OUTPUTS_SETTINGS = frozenset({
+    "backend", "disable_fallback", "disable_any_whitespace", "disable_additional_properties", "enable_in_reasoning",
+    "reasoning_parser", "reasoning_parser_plugin",
+})  # fmt: skip
 
 # Names of older releases.
 OLD = frozenset({"swap_space", "task", "guided_decoding", "guided_decoding_backend", "max_seq_len_to_capture"})
@@ -53,6 +73,8 @@ def engine_options(arguments: dict[str, Any]) -> dict[str, Any]:
     for name, value in arguments.items():
         if name in OLD:
             warnings.warn(f"{name} is an argument of older releases and has no effect", stacklevel=3)
+        elif name == "structured_outputs_config":
+            _check_structured_outputs(value)
         elif name in NOT_SUPPORTED:
             if not any(value is idle or value == idle for idle in NOT_SUPPORTED[name]):
                 instead = "; settings of a quantization method go into quantization_config" if name == "hf_overrides" else ""
@@ -60,6 +82,29 @@ def engine_options(arguments: dict[str, Any]) -> dict[str, Any]:
         elif name not in ACCEPTED and not name.startswith("offload_") and value != defaults.get(name):
             options[name] = _plain(name, value)
     return options
+
+
+def _check_structured_outputs(config: Any) -> None:
+    """Settings that change nothing, as nothing tells reasoning apart here; the others are refused."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        config = dataclasses.asdict(config)
+    elif isinstance(config, str):
+        try:
+            config = json.loads(config)
+        except ValueError as error:
+            raise ValueError(f"structured_outputs_config: cannot be read as JSON: {error}") from None
+    if not isinstance(config, dict | None):
+        raise ValueError(f"structured_outputs_config: not a dictionary (got {config!r:.80})")
+    for name, value in (config or {}).items():
+        where = f"structured_outputs_config: {name}"
+        if name == "disable_any_whitespace" and value:
+            raise ValueError(f"{where}: set it in StructuredOutputsParams (got {value!r})")
+        elif name == "backend" and value not in ("auto", "xgrammar"):
+            raise ValueError(f"{where}: must be 'auto' or 'xgrammar' (got {value!r})")
+        elif name in ("reasoning_parser", "reasoning_parser_plugin") and value:
+            raise ValueError(f"{where}: only the server tells reasoning apart (got {value!r})")
+        elif name not in STRUCTURED_OUTPUTS_SETTINGS:
+            raise ValueError(f"{where}: not supported")
 
 
 def refuse(**given: Any) -> None:
@@ -92,7 +137,8 @@ def _plain(name: str, value: Any) -> Any:
     """The value as text or number."""
     if name == "dtype" or name == "kv_cache_dtype":
         return str(value).removeprefix("torch.")  # a torch.dtype says its name
-    if name == "quantization_config" and not isinstance(value, (str, os.PathLike)):
+    is_json = name in ("quantization_config", "override_generation_config")
+    if is_json and not isinstance(value, (str, os.PathLike)):
         return _as_json(name, value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)

@@ -39,7 +39,7 @@ class EngineArgs:
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
-    max_model_len: int | None = None
+    max_model_len: int | str | None = None  # "auto" and -1: the model's own, as far as the KV cache holds it
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     max_logprobs: int = 20
@@ -113,6 +113,8 @@ def _parsing(hint: Any) -> dict[str, Any]:
     """How argparse reads an option of this type."""
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     kind = next(each for each in kinds if each is not type(None))
+    if kind is int and str in kinds:
+        return {"type": _whole_number_or_auto}
     special: dict[Any, dict[str, Any]] = {
         bool: {"action": argparse.BooleanOptionalAction},
         int: {"type": _whole_number},
@@ -130,6 +132,10 @@ def _whole_number(text: str) -> int:
     if not number.is_integer():
         raise argparse.ArgumentTypeError(f"not a whole number: {text!r}")
     return int(number)
+
+
+def _whole_number_or_auto(text: str) -> int | str:
+    return text if text == "auto" else _whole_number(text)
 
 
 def _json_object(text: str) -> dict[str, Any]:

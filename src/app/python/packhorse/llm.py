@@ -83,15 +83,13 @@ class LLM(OtherPoolingMethods):
     ) -> None:
         given = {**locals(), **kwargs}
         for name in (
-            "self", "kwargs", "model", "tokenizer_revision", "use_tqdm_on_load", "override_generation_config",
-            "pooler_config",
+            "self", "kwargs", "model", "tokenizer_revision", "use_tqdm_on_load", "pooler_config",
         ):  # fmt: skip
             given.pop(name)
         if tokenizer_revision not in (None, revision):
             raise ValueError(f"tokenizer_revision: not supported unless equal to revision (got {tokenizer_revision!r})")
         options = arguments.engine_options(given)
         self._runner, self._pooler_config = runner, PoolerConfig.of(pooler_config)
-        self._default_overrides = dict(override_generation_config or {})
         self._engine = self._open(os.fspath(model), options, LoadBar(use_tqdm_on_load))
         self._name = os.fspath(model)
         self._of_thread = threading.local()  # `queue`: the requests of each thread
@@ -350,12 +348,8 @@ class LLM(OtherPoolingMethods):
         return Tokenizer(self._engine)
 
     def get_default_sampling_params(self) -> SamplingParams:
-        """What the model's generation_config.json says, over SamplingParams()."""
-        fields = self._engine.default_sampling()
-        overrides = dict(self._default_overrides)
-        if "max_new_tokens" in overrides:
-            overrides["max_tokens"] = overrides.pop("max_new_tokens")
-        return SamplingParams(**{**fields, **overrides})
+        """What `override_generation_config` and the model's generation_config.json say, over SamplingParams()."""
+        return SamplingParams(**self._engine.default_sampling())
 
     def get_world_size(self, include_dp: bool = True) -> int:
         """Number of devices that work together."""
