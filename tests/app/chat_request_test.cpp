@@ -60,7 +60,9 @@ TEST(ChatMessages, arguments_of_calls_become_objects) {
 TEST(ChatMessages, an_answer_without_content_has_an_empty_one) {
   for (const char* message :
        {R"([{"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f"}}]}])",
-        R"([{"role": "assistant", "reasoning": "hm"}])"}) {
+        R"([{"role": "assistant", "reasoning": "hm"}])", R"([{"role": "assistant", "content": null}])",
+        R"([{"role": "assistant"}])", R"([{"role": "assistant", "content": []}])",
+        R"([{"role": "tool", "tool_call_id": "c", "content": null}])", R"([{"role": "tool", "content": []}])"}) {
     EXPECT_EQ(messages_of(message)[0]["content"], "") << message;
     EXPECT_EQ(messages_of(message, {.wants_parts = true})[0]["content"], Json::array()) << message;
   }
@@ -103,7 +105,10 @@ TEST(ChatMessages, fault_082_messages_that_are_none) {
       {R"([{"role": 1, "content": "x"}])", "messages[0].role"},
       {R"([{"role": "user"}])", "messages[0].content"},
       {R"([{"role": "user", "content": null}])", "messages[0].content"},
-      {R"([{"role": "assistant", "content": null}])", "messages[0].content"},
+      {R"([{"role": "assistant", "content": 5}])", "messages[0].content"},
+      {R"([{"role": "system", "content": null}])", "messages[0].content"},
+      {R"([{"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}}])",
+       "messages[0].function_call"},
       {R"([{"role": "user", "content": []}])", "messages[0].content"},
       {R"([{"role": "user", "content": 5}])", "messages[0].content"},
       {R"([{"role": "user", "content": [5]}])", "messages[0].content[0]"},
@@ -225,6 +230,8 @@ TEST_F(ChatRequests, the_prompt_is_what_the_template_makes) {
   EXPECT_THAT(text(""), HasSubstr("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"));
   EXPECT_EQ(prompt("").token_ids->size(), context().engine.engine().tokenize(text(""), false).size());
   EXPECT_EQ(prompt(R"(, "truncate_prompt_tokens": 3)").token_ids->size(), 3u);
+  EXPECT_EQ(prompt(R"(, "truncate_prompt_tokens": 3, "truncation_side": "left")").token_ids->size(), 3u);
+  EXPECT_EQ(refused(R"(, "truncation_side": "right")").param, "truncation_side");
   EXPECT_EQ(prompt(R"(, "cache_salt": "s")").cache_salt, "s");
 }
 
@@ -312,6 +319,13 @@ TEST_F(ChatRequests, items_of_responses_become_messages) {
   EXPECT_EQ(request.settings["instructions"], "Be brief.");
 }
 
+TEST_F(ChatRequests, a_tool_may_give_nothing_out) {
+  const Json body = Json::parse(R"({"input": [{"role": "user", "content": "q"},
+      {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+      {"type": "function_call_output", "call_id": "c", "output": []}]})");
+  EXPECT_EQ(read_responses_chat(context(), Fields(body), nullptr).chat.messages[2]["content"], "");
+}
+
 TEST_F(ChatRequests, earlier_responses_have_the_shape_that_the_template_takes) {
   context().options.chat_template_content_format = "openai";
   const Json earlier = Json::parse(R"([{"role": "user", "content": "q"}, {"role": "assistant", "tool_calls": [
@@ -341,6 +355,8 @@ TEST_F(ChatRequests, responses_that_are_refused) {
       {R"({"input": "x", "max_output_tokens": 0})", "max_output_tokens"},
       {R"({"input": "x", "top_logprobs": 21})", "top_logprobs"},
       {R"({"input": "x", "truncation": "auto"})", "truncation"},
+      {R"({"input": "x", "text": {"format": {"type": "json_object"}}, "response_format": {"type": "json_object"}})",
+       "text"},
       {R"({"input": "x", "n": 2})", "n"},
       {R"({"input": "x", "tools": [{"type": "web_search"}]})", "tools[0].type"},
       {R"({"input": "x", "tool_choice": "required"})", "tool_choice"},
@@ -376,6 +392,65 @@ TEST_F(ChatRequests, blocks_of_messages_become_messages) {
   EXPECT_TRUE(chat.add_generation_prompt);
 }
 
+/// What a body of /v1/messages with these becomes.
+Json conversation_of(const ServerContext& context, const std::string& messages, const std::string& system = "null") {
+  const Json body = Json::parse(R"({"max_tokens": 9, "system": )" + system + R"(, "messages": )" + messages + "}");
+  return read_messages_chat(context, Fields(body), true).messages;
+}
+
+TEST_F(ChatRequests, later_system_messages_end_the_turn_of_the_user) {
+  EXPECT_EQ(
+      conversation_of(context(), R"([{"role": "system", "content": "b"}, {"role": "user", "content": "q"}])", R"("a")"),
+      Json::parse(R"([{"role": "system", "content": "a\n\nb"}, {"role": "user", "content": "q"}])"));
+  EXPECT_EQ(conversation_of(context(), R"([{"role": "user", "content": "q"}, {"role": "system", "content": [
+                {"type": "text", "text": "x"}]}, {"role": "system", "content": "y"}])"),
+            Json::parse(R"([{"role": "user", "content": "q\n\nx\n\ny"}])"));
+  EXPECT_EQ(conversation_of(context(), R"([{"role": "ctx", "content": "q"}, {"role": "assistant", "content": "a"},
+                {"role": "system", "content": "x"}, {"role": "system", "content": ""},
+                {"role": "msg", "content": "r"}])"),
+            Json::parse(R"([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"},
+                {"role": "user", "content": "r\n\nx"}])"));
+}
+
+TEST_F(ChatRequests, a_system_message_never_stands_between_a_call_and_its_result) {
+  const Json messages = conversation_of(context(), R"([{"role": "user", "content": "q"},
+      {"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]},
+      {"role": "system", "content": "x"},
+      {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "1"}]}])");
+  ASSERT_EQ(messages.size(), 3u);
+  EXPECT_EQ(messages[2], Json::parse(R"({"role": "tool", "content": "1\n\nx", "tool_call_id": "c"})"));
+}
+
+TEST_F(ChatRequests, a_system_message_after_an_answer_is_a_turn_of_its_own) {
+  const std::string answer = R"({"role": "assistant", "content": "a"})", note = R"({"role": "system", "content": "x"})";
+  const Json as_user = Json::parse(R"({"role": "user", "content": "x"})");
+  const std::string begin = R"([{"role": "user", "content": "q"}, )" + answer + ", " + note;
+  EXPECT_EQ(conversation_of(context(), begin + "]")[2], as_user);
+  const Json between = conversation_of(context(), begin + ", " + answer + "]");
+  ASSERT_EQ(between.size(), 4u);
+  EXPECT_EQ(between[2], as_user);
+}
+
+TEST_F(ChatRequests, signatures_of_requests_are_no_prompt) {
+  const char* system = R"([{"type": "text", "text": "x-anthropic-billing-header: cch=1;"},
+      {"type": "text", "text": "a"}, {"type": "text", "text": "b"}])";
+  const char* user = R"([{"role": "user", "content": "q"}])";
+  EXPECT_EQ(conversation_of(context(), user, system)[0], Json::parse(R"({"role": "system", "content": "a\nb"})"));
+  EXPECT_EQ(conversation_of(context(), user, R"([{"type": "text", "text": "x-anthropic-billing-header: 1"}])").size(),
+            1u);
+}
+
+TEST_F(ChatRequests, output_config_is_effort_and_format) {
+  Json body = Json::parse(R"({"max_tokens": 9, "messages": [{"role": "user", "content": "q"}], "output_config":
+      {"effort": "low", "format": {"type": "json_schema", "schema": {"type": "object"}}}})");
+  const ChatRequest chat = read_messages_chat(context(), Fields(body), true);
+  EXPECT_EQ(chat.template_kwargs.value("reasoning_effort", ""), "low");
+  ASSERT_TRUE(chat.params.structured_outputs);
+  EXPECT_EQ(chat.params.structured_outputs->json, R"({"type":"object"})");
+  body["response_format"] = Json{{"type", "json_object"}};
+  EXPECT_EQ(refusal([&] { read_messages_chat(context(), Fields(body), true); }).param, "output_config");
+}
+
 TEST_F(ChatRequests, an_answer_that_was_begun_is_continued) {
   const Json body = Json::parse(R"({"max_tokens": 9, "messages": [{"role": "user", "content": "q"},
       {"role": "assistant", "content": "Well"}]})");
@@ -408,7 +483,13 @@ TEST_F(ChatRequests, messages_that_are_refused) {
       {R"({"max_tokens": 1})", "messages"},
       {R"({"max_tokens": 1, "messages": []})", "messages"},
       {R"({"messages": [{"role": "user", "content": "x"}]})", "max_tokens"},
-      {R"({"max_tokens": 1, "messages": [{"role": "system", "content": "x"}]})", "messages[0].role"},
+      {R"({"max_tokens": 1, "messages": [{"role": "tool", "content": "x"}]})", "messages[0].role"},
+      {R"({"max_tokens": 1, "messages": [{"role": "system"}]})", "messages[0].content"},
+      {R"({"max_tokens": 1, "messages": [{"role": "user", "content": [{"type": "text"}]}]})",
+       "messages[0].content[0].text"},
+      {R"({"max_tokens": 1, "messages": [{"role": "user", "content": "x"}], "output_config": {"format": {"type":
+          "json_schema"}}})",
+       "output_config.format.json_schema.schema"},
       {R"({"max_tokens": 1, "messages": [{"role": "user", "content": ""}]})", "messages[0].content"},
       {R"({"max_tokens": 1, "messages": [{"role": "user", "content": []}]})", "messages[0].content"},
       {R"({"max_tokens": 1, "messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]})",

@@ -8,6 +8,7 @@ namespace packhorse {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using testing::GgufFile;
 using testing::GgufKey;
 using ::testing::HasSubstr;
@@ -156,6 +157,68 @@ TEST_F(TextFaults, fault_057_generation_config) {
     const std::string got = testing::failure_of(ErrorKind::model, [&] { open(folder()).default_sampling_params(); });
     EXPECT_THAT(got, HasSubstr(part)) << text;
   }
+}
+
+TEST_F(TextFaults, the_users_sampling_defaults_go_over_the_models) {
+  const auto params = [&](const char* overrides, const char* source = "auto") {
+    EngineOptions options;
+    options.model = folder();
+    options.threads = 1;
+    options.generation_config = source;
+    options.override_generation_config = overrides;
+    const Engine engine(options);
+    const SamplingParams p = engine.default_sampling_params();
+    return fmt::format("{} {} {} {}", p.temperature, p.top_k, p.max_tokens.value(),
+                       engine.max_new_tokens().value_or(0));
+  };
+  EXPECT_EQ(params(""), "0.5 7 16 0");
+  EXPECT_EQ(params(R"({"temperature": 0.25, "max_new_tokens": 16})"), "0.25 7 16 16");
+  EXPECT_EQ(params(R"({"top_k": 9, "max_new_tokens": 5})", "vllm"), "1 9 5 5");
+  EXPECT_EQ(params(R"({"temperature": null})"), "1 7 16 0");
+}
+
+TEST_F(TextFaults, fault_122_sampling_defaults_that_no_request_could_have) {
+  for (const auto& [text, part] : std::vector<std::pair<std::string, std::string>>{
+           {"{", "byte 1"},
+           {"[]", "not a JSON object (got an array of 0)"},
+           {"null", "not a JSON object (got null"},
+           {R"({"temprature": 1})", "no key 'temprature' (allowed: repetition_penalty, temperature, top_k, top_p, "},
+           {R"({"temperature": "hot"})", "key 'temperature': expected a number (got \"hot\")"},
+           {R"({"temperature": 3})", "temperature must be in [0, 2], got 3"},
+           {R"({"top_p": 0})", "top_p must be in (0, 1], got 0"},
+           {R"({"top_k": -7})", "top_k must be 0 (disabled) or at least 1, got -7"},
+           {R"({"max_new_tokens": 0})", "max_new_tokens must be at least 1 (got 0)"},
+           {R"({"max_new_tokens": 2.5})", "key 'max_new_tokens': expected a whole number (got 2.5)"}}) {
+    EngineOptions options;
+    options.model = folder();
+    options.override_generation_config = text;
+    const std::string got = testing::quick_failure(ErrorKind::usage, [&] { Engine{options}; });
+    EXPECT_THAT(got, AllOf(StartsWith("override_generation_config: "), HasSubstr(part))) << text;
+  }
+}
+
+TEST_F(TextFaults, fault_063_limits_of_templates_are_the_users) {
+  const auto render = [&](const char* source, int64_t steps, int64_t output_mb) {
+    EngineOptions options;
+    options.model = folder();
+    options.chat_template = source;
+    options.template_steps = steps;
+    options.template_output_mb = output_mb;
+    const std::string own = ModelText(options).render_chat({.messages_json = R"([{"role": "user", "content": "x"}])"});
+    options.chat_template.clear();
+    EXPECT_EQ(own, ModelText(options).render_chat(
+                       {.messages_json = R"([{"role": "user", "content": "x"}])", .chat_template = source}));
+    return own.size();
+  };
+  const auto refused = [&](const char* source, int64_t steps, int64_t output_mb) {
+    return testing::failure_of(ErrorKind::request, [&] { render(source, steps, output_mb); });
+  };
+  const char* loop = "{% for i in range(1000) %}x{% endfor %}";
+  const char* large = "{% set a = 'x' * 1000000 %}{% for i in range(20) %}{{ a }}{% endfor %}";
+  EXPECT_EQ(render(loop, 10'000, 1), 1000u);
+  EXPECT_THAT(refused(loop, 100, 1), HasSubstr("(more than 100 evaluation steps)"));
+  EXPECT_EQ(render(large, 1'000'000, 20), 20'000'000u);
+  EXPECT_THAT(refused(large, 1'000'000, 16), HasSubstr("(more than 16777216 bytes of text)"));
 }
 
 TEST_F(TextFaults, fault_058_vocabulary_keys_of_a_wrong_type) {

@@ -203,7 +203,8 @@ TEST(ToolParsers, PythonCalls) {
 }
 
 constexpr std::string_view kTools = R"([{"type": "function", "function": {"name": "f", "parameters": {"properties": {
-  "text": {"type": "string"}, "count": {"type": "integer"}, "size": {"type": "number"}, "on": {"type": "boolean"},
+  "text": {"type": "string"}, "optional": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+  "half_open": {"anyOf": [{"type": "string"}, {"$ref": "#/x"}]}, "count": {"type": "integer"}, "size": {"type": "number"}, "on": {"type": "boolean"},
   "list": {"type": "array"}, "map": {"type": "object"}, "maybe": {"type": ["string", "null"]}}}}}])";
 
 TEST(ToolParsers, TaggedValuesHaveTheTypesOfTheSchema) {
@@ -217,6 +218,9 @@ TEST(ToolParsers, TaggedValuesHaveTheTypesOfTheSchema) {
     return nlohmann::json::parse(answer.calls[0].arguments).at(std::string(key));
   };
   EXPECT_EQ(value("text", "5"), "5");
+  EXPECT_EQ(value("optional", "5"), "5");
+  EXPECT_EQ(value("optional", "None"), nullptr);
+  EXPECT_EQ(value("half_open", "5"), 5);
   EXPECT_EQ(value("text", "\n a \"b\" \\n <x> {\n"), "\n a \"b\" \\n <x> {\n");
   EXPECT_EQ(value("count", "5"), 5);
   EXPECT_EQ(value("count", "5.5"), "5.5");

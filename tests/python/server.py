@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +54,6 @@ class Server:
         command = [str(program), "serve", *([str(model)] if model else []), *given]
         if "--port" not in given and "--uds" not in given:
             command += ["--port", "0"]
-        begin = time.monotonic()
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             env={**os.environ, **(env or {})},
@@ -67,7 +65,6 @@ class Server:
         if not self.url:
             self.kill()
             raise RuntimeError(f"no server (status {self.process.returncode}): {' '.join(self.log)}")
-        self.seconds_to_start = time.monotonic() - begin
 
     def _read(self):
         for line in self.process.stderr:

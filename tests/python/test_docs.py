@@ -11,6 +11,7 @@ import pytest
 
 from conftest import ROOT
 from packhorse import LLM, EngineArgs, SamplingParams
+from server import Server
 
 FORMATS = ROOT / "docs/formats"
 # What a call may be given; LLM takes every field of EngineArgs as well.
@@ -66,6 +67,13 @@ def test_the_index_has_every_title_and_page():
     assert [title for title, _ in rows[: len(TITLES)]] == TITLES
     linked = {link.partition("#")[0] for link in links(index)}
     assert {path.name for path in FORMATS.glob("*.md")} - {index.name} <= linked
+
+
+def test_the_list_of_pages_is_whole():
+    index = ROOT / "docs/README.md"
+    listed = [link for link in links(index) if not link.startswith("http")]
+    folders = {f"{path.parent.name}/{path.name}" for path in index.parent.glob("*/README.md")}
+    assert sorted(listed) == sorted({path.name for path in index.parent.glob("*.md")} - {index.name} | folders)
 
 
 @pytest.mark.parametrize("page", sorted(FORMATS.glob("[!R]*.md")), ids=lambda page: page.stem)
@@ -141,6 +149,32 @@ def test_python_calls_are_the_packages(methods, page):
                 config = given.get("quantization_config")
                 name = ast.literal_eval(given["quantization"])
                 assert_settings(methods, name, ast.literal_eval(config) if config else None)
+
+
+@pytest.fixture(scope="module")
+def demo():
+    with Server("demo") as server:
+        yield server
+
+
+CURL = [(page, block) for page in PAGES for block in code_blocks(page, "sh") if block.startswith("curl ")]
+
+
+@pytest.mark.parametrize("page, block", CURL, ids=[f"{names[page]}-{i}" for i, (page, _) in enumerate(CURL)])
+def test_requests_are_answered(demo, page, block):
+    command, n = re.subn(r"http://(127\.0\.0\.1|localhost):8000", demo.url, block)
+    assert n, block
+    answer = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=300)
+    assert "error" not in json.loads(answer.stdout) or json.loads(answer.stdout)["error"] is None, answer.stdout
+
+
+CLIENTS = [block for page in PAGES for block in code_blocks(page, "python") if "http://127.0.0.1:8000" in block]
+
+
+@pytest.mark.parametrize("block", CLIENTS)
+def test_clients_of_the_server_run(demo, block, capsys):
+    exec(block.replace("http://127.0.0.1:8000", demo.url), {})
+    assert capsys.readouterr().out.strip()
 
 
 def test_every_method_in_flight_is_described(methods):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -44,21 +45,15 @@ def assert_refused(result, status, *words):
         assert word in lines[0], (word, lines[0])
 
 
-def test_it_is_healthy_within_a_second(idle):
-    begin = time.monotonic()
+def test_it_is_healthy_once_it_says_that_it_is_ready(idle):
     assert idle.get("/health").status == 200
-    seconds = idle.seconds_to_start + time.monotonic() - begin
-    print(f"first healthy answer after {seconds:.2f} s")
-    assert seconds < float(os.environ.get("PACKHORSE_START_LIMIT", "5"))  # a busy machine takes longer than its second
     assert any(line.startswith("Packhorse ") and "demo ready on http://127.0.0.1:" in line for line in idle.log)
 
 
 def test_fault_111_a_port_that_is_taken_is_told_before_loading(program):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        begin = time.monotonic()
-        result = run_serve(program, "no-such-model", "--port", port)
-        assert time.monotonic() - begin < 5
+        result = run_serve(program, "no-such-model", "--port", port)  # status 3 when it had looked for that
     assert_refused(result, 5, f"cannot bind 127.0.0.1:{port}: ")
 
 
@@ -93,6 +88,11 @@ def test_a_model_that_cannot_be_loaded_ends_it(program):
         (["--prot", "1"], ["--prot", "--port"]),
         (["--lora-modules", "a=b"], ["--lora-modules", "a=b"]),
         (["--enable-lora"], ["--enable-lora"]),
+        (["--override-generation-config", "{"], ["override_generation_config", "byte 1"]),
+        (["--override-generation-config.temprature", "1"], ["override_generation_config", "temprature", "temperature"]),
+        (["--override-generation-config", '{"temperature": 3}'], ["override_generation_config", "temperature", "3"]),
+        (["--ssl-ciphers", "x"], ["--ssl-certfile"]),
+        (["--template-output-mb", "0"], ["--template-output-mb"]),
         (["--pipeline-parallel-size", "2"], ["--pipeline-parallel-size", "2"]),
         (["--config", "no-such-file.yaml"], []),
     ],
@@ -114,6 +114,17 @@ def test_vllms_own_flags_are_known(program):
         flag = "--" + name.replace("_", "-")
         result = run_serve(program, "no-such-model", "--port", "0", f"{flag}=1")
         assert "unknown option" not in result.stderr, result.stderr
+
+
+def test_sampling_defaults_of_the_flags(nf4_directory):
+    flags = ["--max-model-len", "64", "--enable-log-requests", "--override-generation-config.temperature", "0",
+             "--override-generation-config.max_new_tokens", "3"]  # fmt: skip
+    with Server(nf4_directory, *flags) as server:
+        for asked, got in ((None, 3), (2, 2), (9, 3)):
+            body = {"prompt": "Hello", "ignore_eos": True, **({"max_tokens": asked} if asked else {})}
+            assert server.post("/v1/completions", body).json()["usage"]["completion_tokens"] == got
+        lines = [line for line in server.log if "max_tokens=" in line]
+        assert len(lines) == 3 and all("temperature=0 " in line for line in lines), lines
 
 
 def test_flags_of_both_spellings_and_without_effect():
@@ -296,24 +307,25 @@ def test_fault_109_what_takes_too_long_is_ended_with_an_error_event():
     with Server("demo", "--shutdown-timeout", "0.5") as server:
         reader = Reader(server, LONG)
         assert reader.began.wait(60)
-        begin = time.monotonic()
+        n_before = len(reader.events)
         server.signal(signal.SIGTERM)
-        assert server.wait(20) == 0
-        assert 0.4 < time.monotonic() - begin < 10
-        reader.join(10)
+        assert server.wait(60) == 0
+        reader.join(60)
         assert reader.failure is None and "error" in reader.events[-1]
+        assert len(reader.events) > n_before + 2  # it went on for a while
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_fault_109_a_second_signal_ends_at_once(number, status):
-    with Server("demo") as server:
+    with Server("demo", "--shutdown-timeout", "3600") as server:
         reader = Reader(server, LONG)
         assert reader.began.wait(60)
         server.signal(signal.SIGTERM)
-        time.sleep(0.5)
+        while server.get("/health").status == 200:
+            time.sleep(0.01)
         assert server.process.poll() is None
         server.signal(number)
-        assert server.wait(5) == status
+        assert server.wait(60) == status
 
 
 def test_fault_109_two_signals_at_once(program):
@@ -324,7 +336,7 @@ def test_fault_109_two_signals_at_once(program):
         server.signal(signal.SIGINT)
         server.signal(signal.SIGTERM)
         server.signal(signal.SIGCONT)
-        assert server.wait(5) in (130, 143)
+        assert server.wait(60) in (130, 143)
 
 
 def test_fault_110_nobody_reads_standard_error(program):
@@ -349,11 +361,14 @@ def test_fault_110_nobody_reads_standard_error(program):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_fault_110_without_requests_it_ends_at_once(number):
-    with Server("demo") as server:
-        begin = time.monotonic()
+    with Server("demo", "--shutdown-timeout", "3600") as server:
         server.signal(number)
-        assert server.wait(10) == 0
-        assert time.monotonic() - begin < 5
+        assert server.wait(60) == 0
+
+
+def state(task):
+    """Of a thread: R while it runs."""
+    return (task / "stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
 def test_fault_110_closed_outputs_harm_nothing(program):
@@ -373,10 +388,9 @@ def test_fault_110_closed_outputs_harm_nothing(program):
             if answers == 20:
                 break
         assert answers == 20
-        ticks = sum(map(int, open(f"/proc/{process.pid}/stat").read().rsplit(")", 1)[1].split()[11:13]))
-        time.sleep(1)
-        later = sum(map(int, open(f"/proc/{process.pid}/stat").read().rsplit(")", 1)[1].split()[11:13]))
-        assert later - ticks < 20  # hundredths of a second: it does not spin
+        deadline = time.monotonic() + 60
+        while any(state(task) == "R" for task in Path(f"/proc/{process.pid}/task").iterdir()):  # it does not spin
+            assert time.monotonic() < deadline
         process.terminate()
         assert process.wait(10) == 0
     finally:
@@ -408,6 +422,14 @@ def test_the_access_log_holds_no_secrets():
         assert not any(secret in text for secret in ("very-secret", "hidden", "private"))
 
 
+def test_paths_without_lines_in_the_access_log():
+    with Server("demo", "--disable-access-log-for-endpoints", "/health, /metrics") as server:
+        for path in ("/health", "/metrics?a", "/health/x", "/version"):
+            server.get(path)
+        wait_for_line(server, lambda line: "/version" in line)
+        assert [line.split('"')[1] for line in server.log if '"GET ' in line] == ["GET /health/x", "GET /version"]
+
+
 def test_lines_about_garbage_are_few(idle):
     before = len(idle.log)
     for _ in range(50):
@@ -422,8 +444,11 @@ def test_lines_about_garbage_are_few(idle):
 def test_the_chat_page_is_whole(idle):
     page = idle.get("/")
     assert page.status == 200 and page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "default-src 'none'" in page.headers["content-security-policy"]
-    for name, kind in (("style.css", "text/css"), ("app.js", "text/javascript"), ("icon.svg", "image/svg+xml")):
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "require-trusted-types-for 'script'" in policy and "unsafe" not in policy
+    kinds = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+    names = {path.name for path in (ROOT / "src/app/server/page").iterdir()} - {"index.html"}
+    for name, kind in ((name, kinds[name.rsplit(".")[-1]]) for name in names):
         assert f'"{name}"' in page.text
         answer = idle.get(f"/{name}")
         assert answer.status == 200 and answer.headers["content-type"].startswith(kind)
@@ -431,3 +456,11 @@ def test_the_chat_page_is_whole(idle):
         again = idle.get(f"/{name}", {"If-None-Match": answer.headers["etag"]})
         assert again.status == 304 and again.body == b""
     assert "http://" not in page.text and "https://" not in page.text
+
+
+def test_the_chat_page_under_a_root_path():
+    with Server("demo", "--root-path", "/a/llm") as server:
+        bare = server.get("/a/llm")  # relative links of a page would lead to /a/app.js from here
+        assert (bare.status, bare.headers["location"]) == (308, "./llm/")
+        assert server.get("/a/llm/").body == server.get("/").body
+        assert server.get("/a/llm/app.js").status == 200

@@ -248,25 +248,6 @@ def test_reasoning_is_told_apart():
         assert streamed == message["reasoning"]
         hidden = thinking.post("/v1/chat/completions", {**body, "include_reasoning": False}).json()["choices"][0]
         assert hidden["message"]["reasoning"] is None and hidden["logprobs"] is None
-        # What has to match a schema is no reasoning.
-        forced_answer = thinking.post("/v1/chat/completions", {**body, **forced("yes"), "ignore_eos": False}).json()
-        assert forced_answer["choices"][0]["message"]["content"] == "yes"
-
-
-def test_what_must_match_does_not_begin_by_thinking():
-    opening = "{{ messages[0].content }}%s<think>\n%s"
-    body = {"messages": HELLO, "max_tokens": 20, "temperature": 0, **forced("yes")}
-    flags = ["--reasoning-parser", "qwen3", "--max-model-len", 512, "--chat-template"]
-    with Server("demo", *flags, opening % ("{% if enable_thinking is not false %}", "{% endif %}")) as polite:
-        assert polite.post("/v1/chat/completions", body).json()["choices"][0]["message"]["content"] == "yes"
-        wanted = polite.post("/v1/chat/completions", {**body, "chat_template_kwargs": {"enable_thinking": True}})
-        assert wanted.status == 400 and "reasoning" in wanted.json()["error"]["message"]
-    with Server("demo", *flags, opening % ("", "")) as stubborn:
-        assert stubborn.post("/v1/chat/completions", body).status == 400
-        tools = {"messages": HELLO, "tools": [WEATHER], "tool_choice": "required"}
-        assert stubborn.post("/v1/chat/completions", tools).json()["error"]["param"] == "tool_choice"
-        free = stubborn.post("/v1/chat/completions", {"messages": HELLO, "max_tokens": 4, "ignore_eos": True}).json()
-        assert free["choices"][0]["message"]["reasoning"]
 
 
 def test_template_kwargs_reach_the_template():

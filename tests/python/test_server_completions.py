@@ -91,6 +91,10 @@ def test_stream_is_the_answer_in_pieces(server):
     assert counts[:10] == list(range(1, 11)) and counts[-1] == 10
 
 
+def test_empty_options_of_a_stream_need_no_stream(server):
+    assert server.post("/v1/completions", {"prompt": "a", "max_tokens": 1, "stream_options": {}}).status == 200
+
+
 def test_stream_ends_with_done(server):
     answer = server.post("/v1/completions", {"prompt": "a", "max_tokens": 2, "stream": True})
     assert answer.headers["content-type"].startswith("text/event-stream")

@@ -62,6 +62,31 @@ def test_fewer_dimensions_are_the_first_ones(client):
     assert np.allclose(cut, whole[:16] / np.linalg.norm(whole[:16]), atol=1e-5)
 
 
+def test_a_conversation_is_what_the_template_makes_of_it(server, client):
+    body = {"messages": [{"role": "user", "content": TEXTS[0]}]}
+
+    def of(more, path="/v1/embeddings"):
+        answer = server.post(path, {**body, **more})
+        assert answer.status == 200, answer.text
+        return answer.json()
+
+    for more, begins in (({}, False), ({"add_generation_prompt": True}, True)):
+        ids = of({"add_generation_prompt": begins}, "/tokenize")["tokens"]
+        answer = of(more)
+        assert answer["usage"]["prompt_tokens"] == len(ids)
+        assert np.allclose(answer["data"][0]["embedding"], embed(client, ids)[0], atol=1e-5)
+    assert len(of({"dimensions": 16})["data"][0]["embedding"]) == 16
+
+
+def test_normalize_has_two_names(server):
+    rows = {}
+    for name in ("normalize", "use_activation"):
+        body = {"input": TEXTS[0], name: False}
+        rows[name] = np.array(server.post("/v1/embeddings", body).json()["data"][0]["embedding"])
+    assert np.array_equal(rows["normalize"], rows["use_activation"])
+    assert abs(np.linalg.norm(rows["normalize"]) - 1) > 1e-3
+
+
 def test_the_mean_of_one_token_is_its_last(client):
     one, several = [100], [100, 200, 300]
     mean, last = {"extra_body": {"pooling": "mean"}}, {"extra_body": {"pooling": "last"}}
@@ -86,6 +111,16 @@ def test_the_mean_of_one_token_is_its_last(client):
         ({"input": "x", "encoding_format": "hex"}, "encoding_format"),
         ({"input": "x", "pooling": "max"}, "pooling"),
         ({"input": "word " * 2000}, "input"),
+        ({"input": [5] * 513}, "input"),
+        ({"input": "x", "messages": [{"role": "user", "content": "x"}]}, "input"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "user", "content": "word " * 520}]}, "messages"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]},
+         "messages[0].content[0].type"),
+        ({"input": "x", "encoding_format": "bytes"}, "encoding_format"),
+        ({"input": "x", "embed_dtype": "float16"}, "embed_dtype"),
+        ({"input": "x", "endianness": "big"}, "endianness"),
+        ({"input": "x", "truncation_side": "right"}, "truncation_side"),
     ],
 )
 def test_what_cannot_be_embedded_is_refused(server, body, parameter):

@@ -103,6 +103,22 @@ def test_stop_sequences(server):
     assert message["content"][0]["text"].strip() == "say"
 
 
+def test_an_output_format_is_kept(server):
+    schema = {"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"],
+              "additionalProperties": False}  # fmt: skip
+    config = {"effort": "low", "format": {"type": "json_schema", "schema": schema}}
+    message = ask(server, output_config=config, max_tokens=60)
+    assert isinstance(json.loads(message["content"][0]["text"])["yes"], bool)
+
+
+def test_system_messages_in_the_middle_are_read(server):
+    messages = [*BODY["messages"], {"role": "system", "content": "Today is Monday."}]
+    assert ask(server, messages=messages)["usage"]["input_tokens"]
+    count = {part: server.post("/v1/messages/count_tokens", {"messages": messages[:part]}).json()["input_tokens"]
+             for part in (1, 2)}  # fmt: skip
+    assert 0 < count[2] - count[1] < 12
+
+
 def test_an_answer_that_was_begun_is_continued(server):
     messages = [*BODY["messages"], {"role": "assistant", "content": "Hello, my"}]
     assert ask(server, messages=messages)["content"][0]["text"]

@@ -141,6 +141,18 @@ def test_http_answers_are_counted(server, before_and_after):
     assert not any("no/such" in str(sample) for sample in families["http_requests"].samples)
 
 
+def test_handlers_are_the_patterns_of_routes(server):
+    for method, path in (("GET", "/v1/responses/resp_1"), ("DELETE", "/v1/responses/resp_2"), ("GET", "/v1/models/a/b"),
+                         ("POST", "/v1/responses/resp_3/cancel"), ("PUT", "/v1/responses/resp_4")):  # fmt: skip
+        assert server.request(method, path).status in (404, 405)
+    families = scrape(server)
+    for handler, method in (("/v1/responses/{response_id}", "GET"), ("/v1/responses/{response_id}", "DELETE"),
+                            ("/v1/responses/{response_id}/cancel", "POST"), ("/v1/models/{id...}", "GET"),
+                            ("/v1/responses/{response_id}", "PUT")):  # fmt: skip
+        assert value(families, "http_requests", "_total", handler=handler, method=method, status="4xx") == 1
+    assert not any("resp_" in str(sample) for sample in families["http_requests"].samples)
+
+
 def test_the_process_tells_of_itself(server):
     families = scrape(server)
     assert 1e7 < value(families, "process_resident_memory_bytes") < 1e11

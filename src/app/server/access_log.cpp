@@ -6,6 +6,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "app/server/http/text.h"
 #include "packhorse/packhorse.h"
 
 namespace packhorse::server {
@@ -38,8 +39,14 @@ std::string json_line(const AccessRecord& record, int64_t n_untold) {
 
 }  // namespace
 
+AccessLog::AccessLog(LogWriter& writer, AccessLogFormat format, std::string_view quiet_paths)
+    : writer_(writer), format_(format) {
+  for_each_element(quiet_paths, [this](std::string_view path) { quiet_paths_.emplace_back(path); });
+}
+
 void AccessLog::add(const AccessRecord& record) {
   if (format_ == AccessLogFormat::none || !record.request) return;
+  if (std::find(quiet_paths_.begin(), quiet_paths_.end(), record.request->path) != quiet_paths_.end()) return;
   const bool is_garbage = record.request->method.empty() || record.request->path.empty();
   if (is_garbage && !may_tell_of_garbage()) return;
   const int64_t n_untold = is_garbage ? std::exchange(n_untold_, 0) : 0;
@@ -57,28 +64,7 @@ bool AccessLog::may_tell_of_garbage() {
 }
 
 std::string_view handler_label(const HttpRequest& request) {
-  static constexpr std::array<std::string_view, 19> kPaths = {"/",
-                                                              "/v1/models",
-                                                              "/v1/completions",
-                                                              "/v1/chat/completions",
-                                                              "/v1/responses",
-                                                              "/v1/messages",
-                                                              "/v1/messages/count_tokens",
-                                                              "/v1/embeddings",
-                                                              "/tokenize",
-                                                              "/detokenize",
-                                                              "/tokenizer_info",
-                                                              "/health",
-                                                              "/ping",
-                                                              "/version",
-                                                              "/metrics",
-                                                              "/load",
-                                                              "/app.js",
-                                                              "/style.css",
-                                                              "/icon.svg"};
-  const auto it = std::find(kPaths.begin(), kPaths.end(), request.path);
-  if (it != kPaths.end()) return *it;
-  return request.path.starts_with("/v1/models/") ? "/v1/models/{id}" : "other";
+  return request.route.empty() ? "other" : std::string_view(request.route);
 }
 
 std::string_view method_label(const HttpRequest& request) {

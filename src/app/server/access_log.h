@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "app/server/http/http_server.h"
 #include "app/server/log_writer.h"
@@ -16,7 +17,8 @@ enum class AccessLogFormat : uint8_t { none, text, json };
 /// Used on one thread.
 class AccessLog {
  public:
-  AccessLog(LogWriter& writer, AccessLogFormat format) : writer_(writer), format_(format) {}
+  /// `quiet_paths`, apart by commas, get no lines.
+  AccessLog(LogWriter& writer, AccessLogFormat format, std::string_view quiet_paths = {});
   void add(const AccessRecord& record);
 
  private:
@@ -24,11 +26,12 @@ class AccessLog {
 
   LogWriter& writer_;
   AccessLogFormat format_;
+  std::vector<std::string> quiet_paths_;
   std::chrono::steady_clock::time_point last_garbage_{};
   int64_t n_untold_ = 0;  // bytes that were no requests, since the last line about one
 };
 
-/// Path and method as metrics label them: of a set that clients cannot enlarge.
+/// Path and method as metrics label them, of a set that clients cannot enlarge: the pattern of the route, or "other".
 std::string_view handler_label(const HttpRequest& request);
 std::string_view method_label(const HttpRequest& request);
 

@@ -24,6 +24,8 @@ struct ApiOptions {
   std::string default_chat_template_kwargs;           // JSON object, or empty
   std::string chat_template_content_format = "auto";  // of messages as the template sees them: string, openai
   std::string pooling_type = "last";                  // of embeddings: last or mean
+  bool enable_in_reasoning = false;                   // answers that have to match do so from their first token on
+  bool disable_any_whitespace = false;                // of all structured outputs
   bool enable_auto_tool_choice = true;
   bool trust_request_chat_template = false;
   bool enable_prompt_tokens_details = false;

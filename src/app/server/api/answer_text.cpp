@@ -26,7 +26,7 @@ StreamOptions read_stream_options(const ServerContext& context, const Fields& bo
   StreamOptions out{.include_usage = context.options.enable_force_include_usage};
   const Json* options = body.object("stream_options");
   if (!options) return out;
-  if (!is_stream) body.fail("stream_options", "is only possible when stream is true");
+  if (!is_stream && !options->empty()) body.fail("stream_options", "is only possible when stream is true");
   const Fields fields(*options, body.path("stream_options."));
   out.include_usage |= fields.flag("include_usage").value_or(false);
   // As in vLLM, of no effect alone.

@@ -72,8 +72,9 @@ Json read_tool_call(const Json& call, const std::string& where) {
   return out;
 }
 
-/// Adds what an assistant's message has beside its content. Whether there was anything.
-bool read_answer(const Fields& fields, Json& out) {
+/// Adds what an assistant's message has beside its content.
+void read_answer(const Fields& fields, Json& out) {
+  if (fields.find("function_call")) fields.fail("function_call", "is not supported: tool_calls are");
   for (const char* name : {"reasoning", "reasoning_content", "thinking"}) {
     if (auto text = fields.text(name)) out[name] = *std::move(text);
   }
@@ -84,7 +85,6 @@ bool read_answer(const Fields& fields, Json& out) {
       list.push_back(read_tool_call(call, fmt::format("{}[{}]", fields.path("tool_calls"), list.size())));
     }
   }
-  return out.size() > 1;  // more than the role
 }
 
 Json read_message(const Json& message, const std::string& where, const TemplateTraits& traits) {
@@ -96,13 +96,16 @@ Json read_message(const Json& message, const std::string& where, const TemplateT
     fields.fail("role", fmt::format("must be a text of 1 to {} bytes (got '{}')", kMaxRoleBytes, printable(*role, 40)));
   }
   const bool is_answer = *role == "assistant";
+  // An answer may be calls or thoughts alone, and the result of a tool nothing at all.
+  const bool may_be_empty = is_answer || *role == "tool";
   Json out;
   out["role"] = *role == "developer" && !traits.knows_developer ? "system" : *std::move(role);
-  const bool has_answer = is_answer && read_answer(fields, out);
-  if (const Json* content = fields.find("content")) {
-    out["content"] = read_content(*content, fields.path("content"), traits.wants_parts);
-  } else if (has_answer) {
+  if (is_answer) read_answer(fields, out);
+  const Json* content = fields.find("content");
+  if (may_be_empty && (!content || *content == Json::array())) {
     out["content"] = traits.wants_parts ? Json::array() : Json("");  // templates read it without asking
+  } else if (content) {
+    out["content"] = read_content(*content, fields.path("content"), traits.wants_parts);
   } else {
     fields.fail("content", "must be a text or a list of text parts");
   }

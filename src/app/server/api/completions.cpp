@@ -66,7 +66,7 @@ class CompletionRequest {
     shape_.is_echo_only = shape_.echo && max_tokens_ == 0;
     if (max_tokens_ == 0 && !shape_.echo) body_.fail("max_tokens", "must be at least 1, or 0 with echo");
     if (shape_.is_echo_only) max_tokens_ = 1;
-    if (max_tokens_) params_.max_tokens = max_tokens_;
+    params_.max_tokens = answer_limit(context_, max_tokens_ ? max_tokens_ : SamplingParams().max_tokens);
     shape_.logprobs = params_.logprobs = body_.whole_number("logprobs");
     shape_.prompt_logprobs = params_.prompt_logprobs.has_value();
     if (shape_.prompt_logprobs && is_stream_) body_.fail("prompt_logprobs", "is not available when stream is true");

@@ -11,6 +11,8 @@
 
 #include "app/server/api/answer_text.h"
 #include "app/server/api/base64.h"
+#include "app/server/api/chat_request.h"
+#include "app/server/api/chat_run.h"
 #include "app/server/api/errors.h"
 #include "app/server/api/fields.h"
 #include "app/server/api/generation.h"
@@ -39,6 +41,35 @@ Prompt read_input(const ServerContext& context, const Fields& body, const Json& 
   return prompt;
 }
 
+/// A conversation is one input, as in vLLM: without the beginning of an answer unless that is asked for.
+Prompt read_conversation(const ServerContext& context, const Fields& body) {
+  if (body.find("input")) body.fail("input", "is given beside messages");
+  ChatRequest chat = read_chat(context, body);
+  chat.add_generation_prompt = body.flag("add_generation_prompt").value_or(false);
+  return render_prompt(context, chat);
+}
+
+/// The prompts of `input`, or of `messages`.
+std::vector<Prompt> read_prompts(ServerContext& context, const Fields& body) {
+  std::vector<Prompt> prompts;
+  const bool is_chat = body.find("messages") != nullptr;
+  if (is_chat) {
+    prompts.push_back(read_conversation(context, body));
+  } else {
+    const std::vector<const Json*> inputs = read_prompt_list(context, body, "input");
+    require_room(context, static_cast<int64_t>(inputs.size()));
+    for (const Json* input : inputs) prompts.push_back(read_input(context, body, *input));
+  }
+  const int64_t limit = context.engine.engine().max_model_len();
+  for (const Prompt& prompt : prompts) {
+    const auto n_tokens = static_cast<int64_t>(prompt.token_ids->size());
+    if (n_tokens <= limit) continue;
+    body.fail(is_chat ? "messages" : "input",
+              fmt::format("this model's maximum context length is {} tokens (got {})", limit, n_tokens));
+  }
+  return prompts;
+}
+
 PoolingParams read_pooling(const ServerContext& context, const Fields& body) {
   PoolingParams params;
   const std::string pooling = body.text("pooling").value_or(context.options.pooling_type);
@@ -47,7 +78,8 @@ PoolingParams read_pooling(const ServerContext& context, const Fields& body) {
   }
   params.pooling = pooling == "mean" ? PoolingParams::Pooling::mean : PoolingParams::Pooling::last;
   params.dimensions = body.whole_number("dimensions");
-  params.normalize = body.flag("normalize").value_or(true);
+  const auto normalize = body.flag("normalize");
+  params.normalize = body.flag("use_activation").value_or(normalize.value_or(true));  // vLLM's newer name goes first
   return params;
 }
 
@@ -55,6 +87,13 @@ bool read_is_base64(const Fields& body) {
   const std::string format = body.text("encoding_format").value_or("float");
   if (format != "float" && format != "base64") {
     body.fail("encoding_format", fmt::format("must be 'float' or 'base64' (got '{}')", printable(format, 40)));
+  }
+  // What vLLM can do to the bytes of base64.
+  const std::string dtype = body.text("embed_dtype").value_or("float32");
+  if (dtype != "float32") body.fail("embed_dtype", fmt::format("must be 'float32' (got '{}')", printable(dtype, 40)));
+  const std::string endianness = body.text("endianness").value_or("native");
+  if (endianness != "native" && endianness != "little") {
+    body.fail("endianness", fmt::format("must be 'native' or 'little' (got '{}')", printable(endianness, 40)));
   }
   return format == "base64";
 }
@@ -110,14 +149,13 @@ void answer_embeddings(ServerContext& context, const HttpRequestPtr& request, co
   const Json json = parse_body(*request);
   const Fields body(json);
   const std::string model = requested_model(context, body);
-  const std::vector<const Json*> inputs = read_prompt_list(context, body, "input");
-  require_room(context, static_cast<int64_t>(inputs.size()));
   const PoolingParams pooling = read_pooling(context, body);
+  std::vector<Prompt> prompts = read_prompts(context, body);
   const auto answer =
-      std::make_shared<EmbeddingAnswer>(answer_id("embd-", *request, body), model, inputs.size(), read_is_base64(body),
+      std::make_shared<EmbeddingAnswer>(answer_id("embd-", *request, body), model, prompts.size(), read_is_base64(body),
                                         UsageDetails{.cached_tokens = context.options.enable_prompt_tokens_details});
   std::vector<GenerationJob> jobs;
-  for (const Json* input : inputs) jobs.push_back({read_input(context, body, *input), SamplingParams(), pooling});
+  for (Prompt& prompt : prompts) jobs.push_back({std::move(prompt), SamplingParams(), pooling});
   start_generation(
       context, request, reply, std::move(jobs),
       {.on_start = {},

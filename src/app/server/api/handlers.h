@@ -20,7 +20,7 @@ void add_chat_routes(HttpServer& server, ServerContext& context);
 void add_response_routes(HttpServer& server, ServerContext& context);
 /// /v1/messages, /v1/messages/count_tokens.
 void add_message_routes(HttpServer& server, ServerContext& context);
-/// / and its files.
-void add_chat_page(HttpServer& server);
+/// / and its files, and from the root path without a '/' behind it the way there.
+void add_chat_page(HttpServer& server, std::string_view root_path);
 
 }  // namespace packhorse::server

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "app/server/api/errors.h"
+#include "app/server/api/structured_fields.h"
 
 namespace packhorse::server {
 namespace {
@@ -13,6 +15,24 @@ namespace {
 void join(std::string& text, const std::string& more) {
   if (!text.empty()) text += '\n';
   text += more;
+}
+
+/// Text of what the system says. Claude Code signs each request with a block of its own, which is left out as in vLLM:
+/// no prefix would be found in the cache again.
+std::string system_text(const Json& content, const std::string& where) {
+  const auto is_signature = [](const Json& block) {
+    const auto text = block.is_object() ? block.find("text") : block.end();
+    return text != block.end() && text->is_string() &&
+           text->get_ref<const std::string&>().starts_with("x-anthropic-billing-header");
+  };
+  if (content.is_array() && content.empty()) return "";
+  std::string text = text_of_content(content, where);
+  if (!content.is_array() || std::none_of(content.begin(), content.end(), is_signature)) return text;
+  Json blocks = Json::array();
+  for (const Json& block : content) {
+    if (!is_signature(block)) blocks.push_back(block);
+  }
+  return blocks.empty() ? "" : text_of_content(blocks, where);
 }
 
 /// One message of the body, which may be several for a template: each result of a tool is one of its own.
@@ -28,18 +48,19 @@ class MessageReader {
     if (is_text) {
       text_ = content->get<std::string>();
     } else {
-      fields_.for_each_object("content", [&](const Fields& fields, const Json& block, const std::string& where) {
-        read_block(fields, block, where);
-      });
+      fields_.for_each_object("content",
+                              [&](const Fields& fields, const Json&, const std::string&) { read_block(fields); });
     }
     append();
   }
 
  private:
-  void read_block(const Fields& fields, const Json& block, const std::string& where) {
+  void read_block(const Fields& fields) {
     const std::string type = fields.text("type").value_or("");
     if (type == "text") {
-      join(text_, text_of_content(Json::array({block}), where));
+      const auto text = fields.text("text");
+      if (!text) fields.fail("text", "is missing");
+      join(text_, *text);
     } else if (type == "tool_result" && !is_answer_) {
       read_result(fields);
     } else if (type == "tool_use" && is_answer_) {
@@ -89,23 +110,66 @@ class MessageReader {
   Json calls_ = Json::array();
 };
 
-Json chat_messages(const Fields& body) {
-  Json out = Json::array();
-  if (const Json* system = body.find("system")) {
-    std::string text = system->is_array() && system->empty() ? "" : text_of_content(*system, body.path("system"));
-    if (!text.empty()) out.push_back(Json{{"role", "system"}, {"content", std::move(text)}});
+/// All messages of a body. Templates seldom take a system message that is not the first one: what the system says
+/// later on ends the turn of the user that it stands in or before, so that the prompt only ever grows at its end.
+class ConversationReader {
+ public:
+  Json read(const Fields& body) {
+    if (const Json* system = body.find("system")) add_system(system_text(*system, body.path("system")));
+    const Json* messages = body.array("messages");
+    if (!messages || messages->empty()) body.fail("messages", "must be a list of at least one message");
+    body.for_each_object("messages", [&](const Fields& fields, const Json&, const std::string&) { add(fields); });
+    end_turn();
+    return std::move(out_);
   }
-  const Json* messages = body.array("messages");
-  if (!messages || messages->empty()) body.fail("messages", "must be a list of at least one message");
-  body.for_each_object("messages", [&](const Fields& fields, const Json&, const std::string&) {
+
+ private:
+  void add(const Fields& fields) {
     const std::string role = fields.text("role").value_or("");
-    if (role != "user" && role != "assistant") {
-      fields.fail("role", fmt::format("must be 'user' or 'assistant' (got '{}')", printable(role, 40)));
+    if (role == "system") {
+      const Json* content = fields.find("content");
+      if (!content) fields.fail("content", "is missing");
+      return add_system(system_text(*content, fields.path("content")));
     }
-    MessageReader(fields, role == "assistant", out).read();
-  });
-  return out;
-}
+    const bool is_answer = role == "assistant";
+    // ctx and msg are what Claude Code calls some of the user's.
+    if (!is_answer && role != "user" && role != "ctx" && role != "msg") {
+      fields.fail("role", fmt::format("must be 'user', 'assistant' or 'system' (got '{}')", printable(role, 40)));
+    }
+    if (is_answer) end_turn();
+    MessageReader(fields, is_answer, out_).read();
+    if (!is_answer) end_turn();
+  }
+
+  void add_system(const std::string& text) {
+    if (text.empty()) return;
+    if (out_.empty()) {
+      out_.push_back(Json{{"role", "system"}, {"content", text}});
+    } else if (out_.back().at("role") == "system") {
+      add_paragraph(out_.back(), text);
+    } else {
+      if (!said_.empty()) said_ += "\n\n";
+      said_ += text;
+    }
+  }
+
+  /// Puts what the system said to the user's turn, which it is by itself where there is none.
+  void end_turn() {
+    if (said_.empty()) return;
+    const bool is_turn = out_.back().at("role") != "assistant";
+    if (!is_turn) out_.push_back(Json{{"role", "user"}, {"content", ""}});
+    add_paragraph(out_.back(), std::exchange(said_, ""));
+  }
+
+  static void add_paragraph(Json& message, const std::string& more) {
+    auto& text = message["content"].get_ref<std::string&>();
+    if (!text.empty()) text += "\n\n";
+    text += more;
+  }
+
+  Json out_ = Json::array();
+  std::string said_;  // by the system, since the last turn
+};
 
 void read_choice(const Fields& body, ChatTools& tools) {
   const Json* choice = body.object("tool_choice");
@@ -152,7 +216,17 @@ void read_thinking(const Fields& body, Json& kwargs) {
   }
 }
 
-/// Whether the last message is the beginning of the answer. `messages` are those of `chat_messages`.
+void read_output_config(const Fields& body, ChatRequest& chat) {
+  const Json* config = body.object("output_config");
+  if (!config) return;
+  const Fields fields(*config, body.path("output_config."));
+  if (const auto effort = fields.text("effort")) set_reasoning_effort(chat.template_kwargs, *effort);
+  if (const Json* format = fields.object("format")) {
+    read_flat_format(body, "output_config", Fields(*format, fields.path("format.")), chat.params.structured_outputs);
+  }
+}
+
+/// Whether the last message is the beginning of the answer. `messages` are those of ConversationReader.
 bool is_prefill(const Json& messages) {
   const Json& last = messages.back();
   return last.at("role") == "assistant" && last.contains("content") && !last.contains("tool_calls");
@@ -167,13 +241,14 @@ ChatRequest read_messages_chat(const ServerContext& context, const Fields& body,
   read_thinking(body, chat.template_kwargs);
   const TemplateTraits traits =
       template_traits(template_of(context, chat), context.options.chat_template_content_format);
-  const Json messages{{"messages", chat_messages(body)}};
+  const Json messages{{"messages", ConversationReader().read(body)}};
   chat.messages = read_messages(Fields(messages), "messages", traits);
   chat.continue_final_message = is_prefill(messages.at("messages"));
   chat.add_generation_prompt = !chat.continue_final_message;
   chat.tools = read_tools_of_messages(body);
   chat.params = read_sampling(context, body);
   if (chat.params.n != 1) body.fail("n", "must be 1: messages have one answer");
+  read_output_config(body, chat);
   if (auto stops = body.texts("stop_sequences")) chat.params.stop = *std::move(stops);
   chat.params.max_tokens.reset();
   read_answer_length(body, "max_tokens", chat);

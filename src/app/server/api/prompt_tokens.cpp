@@ -65,6 +65,10 @@ std::vector<int64_t> read_token_ids(const ServerContext& context, const Fields& 
 
 std::optional<int64_t> read_truncation(const ServerContext& context, const Fields& body) {
   const auto given = body.whole_number("truncate_prompt_tokens");
+  const std::string side = body.text("truncation_side").value_or("left");
+  if (side != "left") {
+    body.fail("truncation_side", fmt::format("must be 'left': the end is kept (got '{}')", printable(side, 40)));
+  }
   if (!given) return std::nullopt;
   const int64_t longest = context.engine.engine().max_model_len() - 1;  // one is for the answer
   if (*given == -1) return longest;
@@ -97,6 +101,11 @@ void require_context(const ServerContext& context, int64_t n_prompt_tokens, std:
                              n_prompt_tokens, *max_tokens),
                  max_tokens_field);
   }
+}
+
+std::optional<int64_t> answer_limit(const ServerContext& context, std::optional<int64_t> asked) {
+  const std::optional<int64_t> most = context.engine.engine().max_new_tokens();
+  return asked && most ? std::min(asked, most) : asked ? asked : most;
 }
 
 }  // namespace packhorse::server

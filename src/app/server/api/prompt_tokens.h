@@ -31,6 +31,9 @@ Prompt tokenized_prompt(const ServerContext& context, std::string_view text, boo
 void require_context(const ServerContext& context, int64_t n_prompt_tokens, std::optional<int64_t> max_tokens,
                      std::string_view field, std::string_view max_tokens_field);
 
+/// `asked` tokens of an answer, or what the generation config allows when that is less; nothing: up to the context.
+std::optional<int64_t> answer_limit(const ServerContext& context, std::optional<int64_t> asked);
+
 /// Keeps the last `truncation` tokens.
 template <class Id>
 void truncate(std::vector<Id>& tokens, std::optional<int64_t> truncation) {

@@ -76,17 +76,17 @@ void add_response_routes(HttpServer& server, ServerContext& context) {
   add("POST", "/v1/responses", [&context, store](const HttpRequestPtr& request, const ReplyPtr& reply) {
     create_response(context, store, request, reply);
   });
-  add("GET", "/v1/responses/{}", [store](const HttpRequestPtr& request, const ReplyPtr& reply) {
+  add("GET", "/v1/responses/{response_id}", [store](const HttpRequestPtr& request, const ReplyPtr& reply) {
     reply->send(200, "application/json", stored(*store, request->path_parameters.at(0)).json);
   });
-  add("DELETE", "/v1/responses/{}", [store](const HttpRequestPtr& request, const ReplyPtr& reply) {
+  add("DELETE", "/v1/responses/{response_id}", [store](const HttpRequestPtr& request, const ReplyPtr& reply) {
     const std::string& id = request->path_parameters.at(0);
     stored(*store, id);
     store->erase(id);
     reply->send(200, "application/json",
                 fmt::format(R"({{"id":{},"object":"response","deleted":true}})", safe_json_string(id)));
   });
-  add("POST", "/v1/responses/{}/cancel", [store](const HttpRequestPtr& request, const ReplyPtr&) {
+  add("POST", "/v1/responses/{response_id}/cancel", [store](const HttpRequestPtr& request, const ReplyPtr&) {
     stored(*store, request->path_parameters.at(0));
     throw HttpError(400, "Cannot cancel a synchronous response: it ends when its client leaves.");
   });

@@ -35,9 +35,10 @@ class InputReader {
     } else if (type == "function_call_output") {
       const Json* output = fields.find("output");
       if (!output) fields.fail("output", "is missing");
+      const bool is_empty = output->is_array() && output->empty();
       out_.push_back(Json{{"role", "tool"},
                           {"tool_call_id", fields.text("call_id").value_or("")},
-                          {"content", text_of_content(*output, fields.path("output"))}});
+                          {"content", is_empty ? "" : text_of_content(*output, fields.path("output"))}});
     } else if (type == "reasoning") {
       read_reasoning(fields);
     } else {
@@ -128,16 +129,11 @@ ChatTools read_tools_of_responses(const Fields& body) {
   return tools;
 }
 
-/// text.format is response_format with the members of its json_schema beside the type.
-std::optional<StructuredOutputs> read_text_format(const Fields& body) {
+void read_text_format(const Fields& body, SamplingParams& params) {
   const Json* text = body.object("text");
-  if (!text) return std::nullopt;
+  if (!text) return;
   const Json* format = Fields(*text, "text.").object("format");
-  if (!format) return std::nullopt;
-  const Fields fields(*format, "text.format.");
-  if (fields.text("type").value_or("") != "json_schema") return read_response_format(fields);
-  const Json nested{{"type", "json_schema"}, {"json_schema", *format}};
-  return read_response_format(Fields(nested, "text.format."));
+  if (format) read_flat_format(body, "text", Fields(*format, "text.format."), params.structured_outputs);
 }
 
 void refuse_unsupported(const Fields& body) {
@@ -223,7 +219,7 @@ ResponsesRequest read_responses_chat(const ServerContext& context, const Fields&
   chat.tools = read_tools_of_responses(body);
   chat.params = read_sampling(context, body);
   if (chat.params.n != 1) body.fail("n", "must be 1: a response has one answer");
-  if (auto format = read_text_format(body)) chat.params.structured_outputs = std::move(format);
+  read_text_format(body, chat.params);
   chat.params.max_tokens.reset();
   read_answer_length(body, "max_output_tokens", chat);
   read_response_logprobs(context, body, chat.params);

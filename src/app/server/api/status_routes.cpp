@@ -75,7 +75,7 @@ void add_status_routes(HttpServer& server, ServerContext& context) {
   add("GET", "/ping", health, true);
   add("POST", "/ping", health, true);
   add("GET", "/v1/models", [](ServerContext& c, const HttpRequest&, Reply& reply) { list_models(c, reply); });
-  add("GET", "/v1/models/{...}", [](ServerContext& c, const HttpRequest& request, Reply& reply) {
+  add("GET", "/v1/models/{id...}", [](ServerContext& c, const HttpRequest& request, Reply& reply) {
     show_model(c, request.path_parameters.at(0), reply);
   });
   add("GET", "/version", [](ServerContext&, const HttpRequest&, Reply& reply) {

@@ -108,32 +108,35 @@ bool TaggedCallReader::read_call(CallSink& sink) const {
   return true;
 }
 
-ToolSchemas::ToolSchemas(std::string_view tools) : tools_(nlohmann::json::parse(tools, nullptr, false)) {}
+namespace {
 
-std::vector<std::string> ToolSchemas::types(std::string_view function, std::string_view parameter) const {
-  if (!tools_.is_array()) return {};
-  const auto member = [](const nlohmann::json* object, std::string_view key) -> const nlohmann::json* {
-    if (!object || !object->is_object()) return nullptr;
-    const auto found = object->find(key);
-    return found == object->end() ? nullptr : &*found;
-  };
-  for (const auto& tool : tools_) {
-    const auto* about = member(&tool, "function");
-    if (!about) about = &tool;
-    const auto* name = member(about, "name");
-    if (!name || *name != function) continue;
-    const auto* type = member(member(member(member(about, "parameters"), "properties"), parameter), "type");
-    if (type && type->is_string()) return {type->get<std::string>()};
-    std::vector<std::string> types;
-    for (const auto& one : type && type->is_array() ? *type : nlohmann::json::array()) {
+const nlohmann::json* member(const nlohmann::json* object, std::string_view key) {
+  if (!object || !object->is_object()) return nullptr;
+  const auto found = object->find(key);
+  return found == object->end() ? nullptr : &*found;
+}
+
+/// Types that a schema names itself, or in its alternatives, as Optional[str] of Python comes out. None where one of
+/// these leaves it open.
+std::vector<std::string> types_of(const nlohmann::json* schema) {
+  std::vector<std::string> types;
+  if (const auto* type = member(schema, "type")) {
+    for (const auto& one : *type) {  // a text alone is a list of one here
       if (one.is_string()) types.push_back(one.get<std::string>());
     }
     return types;
   }
-  return {};
+  for (const char* name : {"anyOf", "oneOf"}) {
+    const auto* alternatives = member(schema, name);
+    if (!alternatives || !alternatives->is_array()) continue;
+    for (const auto& alternative : *alternatives) {
+      const auto more = types_of(&alternative);
+      if (more.empty()) return {};
+      types.insert(types.end(), more.begin(), more.end());
+    }
+  }
+  return types;
 }
-
-namespace {
 
 std::string type_of(const std::string& json) {
   switch (json.front()) {
@@ -154,6 +157,20 @@ std::string type_of(const std::string& json) {
 }
 
 }  // namespace
+
+ToolSchemas::ToolSchemas(std::string_view tools) : tools_(nlohmann::json::parse(tools, nullptr, false)) {}
+
+std::vector<std::string> ToolSchemas::types(std::string_view function, std::string_view parameter) const {
+  if (!tools_.is_array()) return {};
+  for (const auto& tool : tools_) {
+    const auto* about = member(&tool, "function");
+    if (!about) about = &tool;
+    const auto* name = member(about, "name");
+    if (!name || *name != function) continue;
+    return types_of(member(member(member(about, "parameters"), "properties"), parameter));
+  }
+  return {};
+}
 
 std::string ToolSchemas::typed(std::string_view function, std::string_view parameter, std::string_view value) const {
   const auto allowed = types(function, parameter);
