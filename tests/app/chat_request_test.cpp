@@ -151,6 +151,9 @@ TEST(ChatTools, choices) {
   EXPECT_EQ(named.name, "weather");
   EXPECT_EQ(Json::parse(*tool_constraint(named).json)["required"], Json::array({"city"}));
   EXPECT_EQ(tools_of("{}").mode, ToolMode::none);
+  EXPECT_EQ(tools_of(R"({"tools": [{"function": {"name": "f"}}], "tool_choice": {"function": {"name": "f"}}})").mode,
+            ToolMode::named)
+      << "function is what type means where it is left out";
   EXPECT_EQ(tools_of(R"({"tool_choice": "none"})").mode, ToolMode::none);
 }
 

@@ -161,3 +161,12 @@ def test_a_grammar_that_takes_too_long_is_the_clients_fault(opens):
     other = {**body, "structured_outputs": {"regex": "(((([a-y]+)+)+)+)+"}}
     events = list(opens.stream("/v1/completions", other))
     assert events[-1]["error"]["code"] == 400 and "too long" in events[-1]["error"]["message"]
+
+
+def test_nothing_is_reasoning_behind_a_template_that_closed_it():
+    """Also for families whose answers begin inside of it."""
+    flags = ("--reasoning-parser", "deepseek_r1", "--max-model-len", 512, "--chat-template", ASKS + "<think>\n\n</think>\n\n")
+    with Server("demo", *flags) as server:
+        answer = server.post(CHAT, {"messages": HELLO, "temperature": 0, "max_tokens": 8}).json()
+    message = answer["choices"][0]["message"]
+    assert message["content"] and not message.get("reasoning")

@@ -51,15 +51,20 @@ Prompt prompt_of(const ServerContext& context, const ChatRequest& chat, std::str
   return prompt;
 }
 
-/// Lets an answer that has to match something think first, where reasoning is told apart. `prompt` is the text that it
-/// goes on with.
-void let_think(const ServerContext& context, const ChatRequest& chat, std::string_view prompt,
-               OutputParserOptions& parser, StructuredOutputs& wanted) {
+/// What an answer to `prompt` begins with: reasoning, or content alone.
+void find_reasoning(std::string_view prompt, OutputParserOptions& parser) {
   if (parser.reasoning_parser.empty()) return;
+  parser.reasoning_open = ends_inside_reasoning(prompt);
+  if (ends_behind_reasoning(prompt, reasoning_marks(parser).ends)) parser.reasoning_parser.clear();
+}
+
+/// Lets an answer that has to match something think first, where reasoning is told apart.
+void let_think(const ServerContext& context, const ChatRequest& chat, OutputParserOptions& parser,
+               StructuredOutputs& wanted) {
+  if (parser.reasoning_parser.empty()) return;
+  const bool has_begun = chat.continue_final_message && !parser.reasoning_open;
+  if (context.options.enable_in_reasoning || has_begun) return parser.reasoning_parser.clear();  // all of it is content
   const ReasoningMarks marks = reasoning_marks(parser);
-  const bool is_over = ends_behind_reasoning(prompt, marks.ends) ||
-                       (chat.continue_final_message && !parser.reasoning_open);                // the answer has begun
-  if (context.options.enable_in_reasoning || is_over) return parser.reasoning_parser.clear();  // all of it is content
   parser.is_constrained = true;
   wanted.reasoning_starts.assign(marks.starts.begin(), marks.starts.end());
   wanted.reasoning_ends.assign(marks.ends.begin(), marks.ends.end());
@@ -208,8 +213,8 @@ void run_chat(ServerContext& context, const HttpRequestPtr& request, const Reply
   auto& structured = chat.params.structured_outputs;
   if (mode == ToolMode::required || mode == ToolMode::named) structured = tool_constraint(chat.tools);
   const std::string text = render_text(context, chat);
-  parser.reasoning_open = !parser.reasoning_parser.empty() && ends_inside_reasoning(text);
-  if (structured) let_think(context, chat, text, parser, *structured);
+  find_reasoning(text, parser);
+  if (structured) let_think(context, chat, parser, *structured);
   Prompt prompt = prompt_of(context, chat, text);
   const auto n_prompt = static_cast<int64_t>(prompt.token_ids->size());
   require_context(context, n_prompt, chat.params.max_tokens, chat.words.prompt, chat.words.max_tokens);

@@ -76,7 +76,7 @@ void read_choice(const Fields& body, ChatTools& tools) {
   if (choice->is_object()) {
     const Fields fields(*choice, where + ".");
     const Json* function = fields.object("function");
-    if (fields.text("type").value_or("") != "function" || !function) {
+    if (fields.text("type").value_or("function") != "function" || !function) {
       body.fail("tool_choice", R"(must be "none", "auto", "required" or {"type": "function", "function": {"name"}})");
     }
     const auto name = Fields(*function, where + ".function.").text("name");
@@ -144,7 +144,7 @@ ChatTools read_tool_list(const Fields& body,
 
 ChatTools read_tools(const Fields& body) {
   const auto add = [](ChatTools& tools, const Fields& fields, const Json&, const std::string& where) {
-    if (fields.text("type").value_or("") != "function") fields.fail("type", "must be 'function'");
+    if (fields.text("type").value_or("function") != "function") fields.fail("type", "must be 'function'");
     const Json* function = fields.object("function");
     if (!function) fields.fail("function", "is missing");
     add_tool(tools, tool_definition(Fields(*function, where + ".function."), *function), where);

@@ -116,7 +116,7 @@ class CompletionRequest {
   std::vector<std::string> echo_texts_;
 };
 
-GenerationEvents stream_events(const ReplyPtr& reply, std::shared_ptr<CompletionFormat> format) {
+GenerationEvents stream_events(const ReplyPtr& reply, const std::shared_ptr<CompletionFormat>& format) {
   return {.on_start = [reply] { reply->start_stream(); },
           .on_output =
               [reply, format](size_t index, RequestOutput&& output) {
@@ -136,7 +136,7 @@ GenerationEvents stream_events(const ReplyPtr& reply, std::shared_ptr<Completion
               }};
 }
 
-GenerationEvents answer_events(const ReplyPtr& reply, std::shared_ptr<CompletionFormat> format) {
+GenerationEvents answer_events(const ReplyPtr& reply, const std::shared_ptr<CompletionFormat>& format) {
   return {
       .on_start = nullptr,
       .on_output = [format](size_t index, RequestOutput&& output) { format->keep(index, std::move(output)); },

@@ -155,6 +155,7 @@ void answer_embeddings(ServerContext& context, const HttpRequestPtr& request, co
       std::make_shared<EmbeddingAnswer>(answer_id("embd-", *request, body), model, prompts.size(), read_is_base64(body),
                                         UsageDetails{.cached_tokens = context.options.enable_prompt_tokens_details});
   std::vector<GenerationJob> jobs;
+  jobs.reserve(prompts.size());
   for (Prompt& prompt : prompts) jobs.push_back({std::move(prompt), SamplingParams(), pooling});
   start_generation(
       context, request, reply, std::move(jobs),

@@ -153,7 +153,8 @@ void require_model(const ServerContext& context, const std::string& name) {
 }
 
 std::string requested_model(const ServerContext& context, const Fields& body) {
-  if (const auto name = body.text("model")) require_model(context, *name);
+  const std::string name = body.text("model").value_or("");  // an empty one is none, as for vLLM
+  if (!name.empty()) require_model(context, name);
   return context.options.served_model_names.front();
 }
 

@@ -120,7 +120,7 @@ class BodyBuilder {
     return add(std::move(container));
   }
 
-  Json make_object(std::vector<Member> members) const {
+  Json make_object(std::vector<Member>&& members) const {
     std::vector<std::string_view> names;
     names.reserve(members.size());
     for (const Member& member : members) names.emplace_back(member.first);
