@@ -1,6 +1,6 @@
 # What a newcomer types. Every target sets up what it needs: `make run` on a bare Debian 12 is enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint-setup configure build run test check-sanitize check-threads check-all fuzz fuzz-build fuzz-replay lint format matrix bench-peers bench-formats bench-format-costs bench-serve test-clients wheel install clean
+.PHONY: help setup lint-setup configure build run test check-sanitize check-threads soak check-all fuzz fuzz-build fuzz-replay lint format matrix bench-peers bench-formats bench-format-costs bench-serve test-clients wheel install clean
 MAKEFLAGS += --no-print-directory
 
 JOBS ?= $(shell nproc)
@@ -11,6 +11,7 @@ CONFIGURE = cmake -G Ninja -S . -DPACKHORSE_WERROR=ON -DPython_EXECUTABLE=$(CURD
 CONFIGURE_FUZZ = cmake -G Ninja -S . -DCMAKE_C_COMPILER=clang-14 -DCMAKE_CXX_COMPILER=clang++-14 -DPACKHORSE_WERROR=ON -DPACKHORSE_PYTHON=OFF \
   -DPACKHORSE_TESTS=OFF -DPACKHORSE_FUZZ=ON -DPACKHORSE_SANITIZE=fuzzer-no-link,address,undefined,float-cast-overflow
 FUZZ_SECONDS ?= 900
+MINUTES ?= 10
 PROMPT ?= What is the capital of Japan?
 PREFIX ?= /usr/local
 
@@ -45,15 +46,21 @@ test-clients: build  ## lm-eval, guidellm, Chromium and the load generator again
 matrix:  ## write README's table of formats from the results of the last make test
 	@.venv/bin/python scripts/format_matrix build
 
-check-sanitize: setup  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@[ -f build-asan/build.ninja ] || $(CONFIGURE) -B build-asan --log-level=WARNING -DPACKHORSE_SANITIZE=address,undefined -DPACKHORSE_PYTHON=OFF
+build-asan/build.ninja: | setup
+	@$(CONFIGURE) -B build-asan --log-level=WARNING -DPACKHORSE_SANITIZE=address,undefined -DPACKHORSE_PYTHON=OFF
+
+check-sanitize: setup build-asan/build.ninja  ## the tests and a server under load, with AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake --build build-asan --parallel $(JOBS)
 	@scripts/run_tests build-asan
 
+soak: setup build-asan/build.ninja  ## a server under load for MINUTES, with AddressSanitizer and UndefinedBehaviorSanitizer
+	@cmake --build build-asan --parallel $(JOBS) --target packhorse
+	@.venv/bin/python scripts/check_server build-asan --minutes $(MINUTES)
+
 # The repository's own checkpoints are enough here, and of the tests those whose code knows threads. GCC warns of Asio's fences.
-check-threads: setup  ## tests of the engine, the kernels and the thread pool under ThreadSanitizer
+check-threads: setup  ## tests of engine, kernels and thread pool and a server under load, with ThreadSanitizer
 	@[ -f build-tsan/build.ninja ] || $(CONFIGURE) -B build-tsan --log-level=WARNING -DPACKHORSE_SANITIZE=thread -DCMAKE_CXX_FLAGS=-Wno-tsan -DPACKHORSE_PYTHON=OFF -DPACKHORSE_TEST_AREAS="base;kernels;engine"
-	@cmake --build build-tsan --parallel $(JOBS) --target test_base test_kernels test_engine
+	@cmake --build build-tsan --parallel $(JOBS) --target packhorse test_base test_kernels test_engine
 	@PACKHORSE_SHARED=$(CURDIR)/build-tsan PACKHORSE_CHECKPOINTS=$(CURDIR)/build-tsan scripts/run_tests build-tsan
 
 fuzz-build:
