@@ -270,7 +270,7 @@ bool take_vllm_flag(std::string_view name, const std::vector<std::string>& value
   return false;
 }
 
-std::string with_long_name(std::string argument) {
+std::string with_long_name(const std::string& argument) {
   const std::string_view text = argument;
   if (text.starts_with("-O") && text.size() > 2 && text[2] != '=' && text[2] != '.')  // its value follows at once
     return fmt::format("--optimization-level={}", text.substr(2));

@@ -18,6 +18,6 @@ bool take_vllm_flag(std::string_view name, const std::vector<std::string>& value
 
 /// An argument with the long name for vLLM's letters: "--optimization-level=3" for "-O3", "--compilation-config.mode=1"
 /// for "-cc.mode=1". Other arguments are returned as they are.
-std::string with_long_name(std::string argument);
+std::string with_long_name(const std::string& argument);
 
 }  // namespace packhorse::cli

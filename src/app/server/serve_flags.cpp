@@ -51,8 +51,8 @@ void set_structured_outputs(const std::string& config, ApiOptions& options) {
   const auto object = nlohmann::json::parse(config, nullptr, false);
   if (!object.is_object()) app::fail_flag(kFlag, "not a JSON object (got '{}')", printable(config));
   for (const auto& [key, value] : object.items()) {
-    const auto require = [&](bool holds, const char* expected) {
-      if (!holds) app::fail_flag(kFlag, "{} must be {} (got {})", key, expected, printable(value.dump()));
+    const auto require = [&name = key, &given = value](bool holds, const char* expected) {
+      if (!holds) app::fail_flag(kFlag, "{} must be {} (got {})", name, expected, printable(given.dump()));
     };
     if (key == "backend") {
       require(value == "auto" || value == "xgrammar", "\"auto\" or \"xgrammar\"");

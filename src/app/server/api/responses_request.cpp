@@ -156,9 +156,9 @@ void read_response_logprobs(const ServerContext& context, const Fields& body, Sa
 }
 
 /// `name` as the client gave it, else `otherwise`.
-Json given_or(const Fields& body, const char* name, Json otherwise) {
+Json given_or(const Fields& body, const char* name, const Json& otherwise) {
   const Json* value = body.find(name);
-  return value ? *value : std::move(otherwise);
+  return value ? *value : otherwise;
 }
 
 Json repeated_settings(const Fields& body, const SamplingParams& params, const ChatTools& tools) {

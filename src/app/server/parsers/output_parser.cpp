@@ -92,9 +92,9 @@ class StagedParser : public OutputParser {
 
 template <class Family>
 std::vector<std::string_view> names_of(const std::vector<Family>& families) {
-  std::vector<std::string_view> names;
-  for (const auto& family : families) names.push_back(family.name);
-  std::sort(names.begin(), names.end());
+  std::vector<std::string_view> names(families.size());
+  std::ranges::transform(families, names.begin(), [](const Family& family) { return family.name; });
+  std::ranges::sort(names);
   return names;
 }
 
