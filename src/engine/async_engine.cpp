@@ -72,6 +72,7 @@ struct AsyncEngine::Impl {
     client.error.outputs.emplace_back().finish_reason = "error";
     leave([&] {
       if (failure) fail(ErrorKind::resource, "the engine has stopped: {}", *failure);
+      if (stopping) fail(ErrorKind::resource, "the engine is being closed");  // by a callback of its last outputs
       added.emplace(id, std::move(client));
     });
     return id;

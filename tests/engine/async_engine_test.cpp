@@ -145,6 +145,21 @@ TEST(AsyncEngine, ItsEndEndsAllRequests) {
   EXPECT_EQ(second.get(), "abort");
 }
 
+TEST(AsyncEngine, WhoAsksAgainWhileItEndsIsRefused) {
+  std::string error;
+  {
+    AsyncEngine engine(small_options());
+    engine.add(prompt_of(1), tokens(110), [&](RequestOutput&&) {
+      try {
+        engine.add(prompt_of(1), tokens(1), [](RequestOutput&&) {});
+      } catch (const Error& e) {
+        error = e.what();
+      }
+    });
+  }
+  EXPECT_EQ(error, "the engine is being closed");
+}
+
 TEST(AsyncEngine, StepsAreReported) {
   AsyncEngine engine(small_options());
   std::atomic<int64_t> n_steps{0}, n_generated{0};

@@ -81,6 +81,13 @@ TEST_F(Reasoning, NoTokenCarriesTextOverItsEnd) {
   EXPECT_FALSE(matcher_->accept(*tokenizer_.find("ther")));  // also where nobody asked for the mask
 }
 
+TEST_F(Reasoning, ASkippedSpecialTokenIsAnEndAsWell) {
+  begin(thinking("yes", {"<s>"}));
+  ASSERT_TRUE(take_all({"ing", "<s>"}));
+  EXPECT_FALSE(allows("ing"));
+  EXPECT_TRUE(allows("y"));
+}
+
 TEST_F(Reasoning, AnOpeningIsOneMoreWayToBegin) {
   const StructuredOutputs wanted = thinking("yes", {"</think>"}, {"<think>"});
   begin(wanted);

@@ -6,6 +6,7 @@
 #include <exception>
 #include <limits>
 
+#include "base/error.h"
 #include "engine/structured/output_grammar.h"
 #include "engine/structured/xgrammar_time.h"
 
@@ -34,9 +35,13 @@ OutputMatcher::OutputMatcher(std::shared_ptr<const OutputGrammar> grammar, const
     : grammar_(std::move(grammar)), markers_(std::move(markers)), seconds_left_(kFirstSeconds) {
   if (markers_) progress_.emplace(*markers_);
   const XgrammarTime limit(kFirstSeconds);
-  matcher_.reset(
-      new Matcher{xgrammar::GrammarMatcher(grammar_->compiled, std::vector<int>(stop_tokens.begin(), stop_tokens.end()),
-                                           /*terminate_without_stop_token=*/stop_tokens.empty())});
+  try {
+    matcher_.reset(new Matcher{xgrammar::GrammarMatcher(grammar_->compiled,
+                                                        std::vector<int>(stop_tokens.begin(), stop_tokens.end()),
+                                                        /*terminate_without_stop_token=*/stop_tokens.empty())});
+  } catch (const XgrammarOutOfTime&) {
+    fail(ErrorKind::request, "{}", kTooLong);
+  }
   const int vocab_size = grammar_->compiled.GetTokenizerInfo().GetVocabSize();
   bits_.resize(static_cast<size_t>(xgrammar::GetBitmaskSize(vocab_size)));
 }

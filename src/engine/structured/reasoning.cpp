@@ -49,8 +49,11 @@ ReasoningMarkers::ReasoningMarkers(const StructuredOutputs& wanted, const Tokeni
 
 std::string ReasoningMarkers::text_of(int32_t token) const {
   std::string bytes = tokenizer_.token_bytes(token);  // none of special tokens
-  if (!bytes.empty() || (skip_special_tokens_ && tokenizer_.is_special(token))) return bytes;
-  return tokenizer_.token_piece(token);
+  if (!bytes.empty()) return bytes;
+  std::string piece = tokenizer_.token_piece(token);
+  const auto is_part = [&](const std::string& marker) { return marker.find(piece) != marker.npos; };
+  const bool is_marker = std::ranges::any_of(starts_, is_part) || std::ranges::any_of(ends_, is_part);
+  return is_marker || !skip_special_tokens_ || !tokenizer_.is_special(token) ? piece : "";
 }
 
 bool ReasoningProgress::add(const ReasoningMarkers& markers, std::string_view text) {

@@ -30,7 +30,7 @@ class ReasoningMarkers {
   const std::vector<Token>& openers() const { return openers_; }
   /// Tokens that may hold more than what was left of an end.
   const std::vector<Token>& crossers() const { return crossers_; }
-  /// What a token adds to the text that the caller sees.
+  /// What a token adds to the text that the caller sees; special tokens of a marker count also where they are skipped.
   std::string text_of(int32_t token) const;
 
  private:
