@@ -89,6 +89,36 @@ TEST(BodyBudget, a_body_is_given_back_once_its_handler_returned) {
   EXPECT_EQ(client.read_answer().body, "late");
 }
 
+TEST(BodyBudget, answers_that_nobody_reads_have_a_limit) {
+  HttpOptions options = local_options();
+  options.limits.max_bodies_bytes = 50 * kMega;  // the kernel takes some of each answer
+  TestServer server(options);
+  std::vector<Client> clients;
+  std::vector<Answer> answers;
+  for (int i = 0; i < 2; ++i) {
+    clients.push_back(server.connect());
+    clients.back().send("GET /kept HTTP/1.1\r\nHost: x\r\n\r\n");
+    server.take_reply()->send(200, "text/plain", std::string(30 * kMega, 'x'));
+    if (i == 0) wait_until([&] { return server.server.num_unread_bytes() > 0; });
+  }
+  EXPECT_EQ(clients[1].read_answer().status, 503);
+  EXPECT_EQ(clients[0].read_answer().body.size(), 30 * kMega);
+  EXPECT_TRUE(wait_until([&] { return server.server.num_unread_bytes() == 0; }));
+}
+
+TEST(BodyBudget, routes_that_are_open_to_strangers_take_small_bodies_alone) {
+  TestServer server(three_megabytes());
+  const auto health = [](size_t n) {
+    return "GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(n) + "\r\n\r\n";
+  };
+  EXPECT_EQ(server.ask(health(5) + "hello").status, 200);
+  EXPECT_EQ(server.ask(health(100'000)).status, 413);
+  Client chunks = server.connect();
+  chunks.send("GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+  for (int i = 0; i < 2; ++i) chunks.send("10000\r\n" + std::string(0x10000, 'x') + "\r\n");
+  EXPECT_EQ(chunks.read_answer().status, 413);
+}
+
 TEST(BodyBudget, clients_that_leave_give_it_back) {
   BusyServer server;
   server.first.close();

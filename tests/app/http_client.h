@@ -150,6 +150,12 @@ inline HttpOptions local_options() {
   return options;
 }
 
+/// Another notation than the server's.
+inline Response plain_error(const std::exception_ptr& error) {
+  const ErrorAnswer answer = describe_error(error);
+  return {.status = answer.status, .content_type = "text/plain", .body = "plain: " + answer.message, .headers = {}};
+}
+
 /// Waits until `is_true` says so; false when it takes too long.
 template <class IsTrue>
 bool wait_until(IsTrue is_true, std::chrono::milliseconds patience = 5s) {
@@ -177,7 +183,7 @@ inline bool is_sleeping(int thread) {
 
 class TestServer {
  public:
-  explicit TestServer(HttpOptions options = local_options()) : server(std::move(options)) {
+  explicit TestServer(HttpOptions options = local_options()) : server(std::move(options), error_response) {
     const auto echo = [](const HttpRequestPtr& request, const ReplyPtr& reply) {
       reply->send(200, "text/plain", request->body);
     };
@@ -207,6 +213,13 @@ class TestServer {
     server.add_route({.method = "GET", .path = "/wrong", .handler = [](const auto&, const auto&) {
                         throw HttpError(404, "no such model", "model");
                       }});
+    server.add_route({.method = "POST",
+                      .path = "/plain",
+                      .handler =
+                          [](const HttpRequestPtr& request, const ReplyPtr&) {
+                            if (!request->body.empty()) throw HttpError(404, "no such model");
+                          },
+                      .error_format = plain_error});
     server.on_access([this](const AccessRecord& record) {
       const std::lock_guard lock(mutex_);
       records_.push_back(record);

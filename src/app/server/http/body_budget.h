@@ -1,5 +1,5 @@
 #pragma once
-// How much memory the bodies of all requests together may take.
+// How much memory the bodies of all requests together may take, and those of all answers.
 
 #include <atomic>
 #include <cstdint>
@@ -13,6 +13,8 @@ namespace packhorse::server {
 /// large ones do. From any thread.
 class BodyBudget {
  public:
+  static constexpr uint64_t kSmall = 64 << 10;
+
   explicit BodyBudget(int64_t max_bytes) : max_bytes_(max_bytes) {}
 
   bool has_room(uint64_t n_bytes) const {
@@ -22,7 +24,6 @@ class BodyBudget {
 
  private:
   friend class BodyShare;
-  static constexpr uint64_t kSmall = 64 << 10;
   const int64_t max_bytes_;
   std::atomic<int64_t> n_bytes_{0};
 };

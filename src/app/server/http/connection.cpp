@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "app/server/api/errors.h"
 #include "app/server/http/gate.h"
+#include "app/server/http/http_error.h"
 
 namespace packhorse::server {
 namespace {
@@ -27,7 +27,8 @@ Connection::Connection(std::shared_ptr<Service> service, std::unique_ptr<Stream>
     : service_(std::move(service)),
       stream_(std::move(stream)),
       client_(std::move(client)),
-      sender_(*stream_, service_->options.limits.send_timeout, [this](bool is_ok) { on_flushed(is_ok); }) {}
+      sender_(*stream_, service_->options.limits.send_timeout, [this](bool is_ok) { on_flushed(is_ok); }),
+      error_format_(service_->error_format) {}
 
 void Connection::start() {
   place_ = service_->connections.insert(service_->connections.end(), shared_from_this());
@@ -89,11 +90,7 @@ void Connection::read_requests(std::string_view data) {
     while (read_step()) {
     }
   } catch (...) {
-    ErrorAnswer error = describe_error(std::current_exception());
-    refuse({.status = error.status,
-            .content_type = "application/json",
-            .body = std::move(error.body),
-            .headers = std::move(error.headers)});
+    refuse(error_format_(std::current_exception()));
   }
   update_idle();
 }
@@ -152,7 +149,10 @@ void Connection::accept_head(RequestHead head) {
 
   Match match = service_->router.find(request_->method, request_->path);
   request_->route = std::move(match.pattern);
-  if (const std::optional<Response> early = answer_early(*service_, *request_, head, match)) {
+  request_->has_route = match.route != nullptr;
+  if (match.error_format) error_format_ = match.error_format;
+  set_active(true);  // before the gate looks whether the server drains: who drains sees this request, or it sees that
+  if (const std::optional<Response> early = early_answer(head, match)) {
     if (head.has_body) return refuse(*early);  // where the next request begins is not known
     send_response(*early);
     return finish_answer();
@@ -169,12 +169,18 @@ void Connection::accept_head(RequestHead head) {
   }
 }
 
+std::optional<Response> Connection::early_answer(const RequestHead& head, const Match& match) const {
+  try {
+    return answer_early(*service_, *request_, head, match);
+  } catch (...) {
+    return error_format_(std::current_exception());
+  }
+}
+
 bool Connection::read_body() {
   const bool is_complete = parser_->parse_body(input_, request_->body);
-  if (!body_share_->grow_to(request_->body.size())) {
-    refuse(no_room_for_body());
-    return false;
-  }
+  require_body_size(*service_, *route_, request_->body.size());
+  if (!body_share_->grow_to(request_->body.size())) throw no_room_for_body();
   if (is_complete) dispatch();
   return is_complete;
 }
@@ -182,20 +188,19 @@ bool Connection::read_body() {
 void Connection::dispatch() {
   parser_.reset();
   phase_ = Phase::answering;
-  set_active(true);
   exchange_ = std::make_shared<Exchange>(
       [service = service_, self = shared_from_this()] { service->post([self] { self->send_output(); }); });
   auto answer = [handler = &route_->handler, request = request_, share = std::move(body_share_), exchange = exchange_,
-                 reply = Exchange::make_reply(exchange_)] {
+                 reply = Exchange::make_reply(exchange_), error_format = error_format_] {
     if (exchange->is_left()) return;
     try {
       (*handler)(request, reply);
     } catch (...) {
-      send_error(*reply, std::current_exception());
+      send(*reply, error_format(std::current_exception()));
     }
     if (!share) return;
     const bool is_large = request->body.size() > kLargeBody;
-    request->body = {};  // answers take longer than bodies are needed
+    std::string().swap(request->body);  // answers take longer than bodies are needed
     share->give_back();
     if (is_large) ::malloc_trim(0);  // what parsing it took goes back at once
   };
@@ -216,17 +221,21 @@ void Connection::refuse(const Response& response) {
   finish_answer();
 }
 
+Response Connection::error_response(HttpError error) const {
+  return error_format_(std::make_exception_ptr(std::move(error)));
+}
+
 void Connection::send_output() {
   if (!exchange_) return;
   Exchange::Output output = exchange_->take();
   bool is_done = output.response || output.is_ended || output.is_dropped;
-  if (output.response) send_response(*output.response);
+  if (output.response) send_response(keep_unread(output.response->body.size()) ? *output.response : no_room_to_wait());
   if (output.stream_headers) start_stream(*output.stream_headers);
   if (!output.events.empty()) {
     if (sender_.num_unsent() > service_->options.limits.max_send_buffer_bytes) return close();
     write_events(output.events);
   }
-  if (output.is_dropped && !is_streaming_) send_response(error_response(500, "internal error"));
+  if (output.is_dropped && !is_streaming_) send_response(error_response({500, "internal error"}));
   if (output.is_dropped && is_streaming_) is_keep_alive_ = false;  // without the last chunk: the client sees a cut
   if (output.is_ended && !is_http_10_ && request_->method != "HEAD") sender_.buffer() += kLastChunk;
   flush();
@@ -234,6 +243,21 @@ void Connection::send_output() {
   finish_answer();
   read_requests();
   receive();
+}
+
+/// Whether there is room for an answer of that size until the client has read it.
+bool Connection::keep_unread(size_t n_bytes) {
+  answer_share_ = std::make_shared<BodyShare>(service_->unread);
+  if (answer_share_->grow_to(n_bytes)) return true;
+  answer_share_.reset();
+  return false;
+}
+
+Response Connection::no_room_to_wait() const {
+  return error_response({503,
+                         "too many large answers wait for their clients (--max-bodies-mb); try again later",
+                         {},
+                         {{"Retry-After", "1"}}});
 }
 
 void Connection::append_head(int status, Headers headers) {
@@ -285,6 +309,7 @@ void Connection::finish_answer() {
   if (const std::shared_ptr<Exchange> exchange = std::move(exchange_)) exchange->complete();
   record(status_);
   request_.reset();
+  error_format_ = service_->error_format;
   body_share_.reset();
   parser_.reset();
   status_ = 0;
@@ -298,14 +323,15 @@ void Connection::finish_answer() {
 
 void Connection::close_after_flush() {
   phase_ = Phase::flushing;
-  input_ = {};
+  std::string().swap(input_);
   if (sender_.is_idle()) on_flushed(true);
 }
 
 void Connection::on_flushed(bool is_ok) {
   if (phase_ == Phase::closed) return;
   if (!is_ok) return close();
-  if (phase_ != Phase::answering) set_active(false);
+  answer_share_.reset();
+  if (phase_ != Phase::body && phase_ != Phase::answering) set_active(false);
   if (phase_ == Phase::flushing) {
     phase_ = Phase::lingering;
     deadline_ = Clock::now() + kLinger;
@@ -329,11 +355,12 @@ void Connection::check(Clock::time_point now) {
       if (!sender_.is_idle() ? sender_.is_stalled(now) : now >= deadline_) close();
       return;
     case Phase::head:
-      if (now >= deadline_) refuse(error_response(408, "the head of the request took too long (--header-timeout)"));
+      if (now >= deadline_) refuse(error_response({408, "the head of the request took too long (--header-timeout)"}));
       return;
     case Phase::body:
       return check_body(now);
     case Phase::answering:
+      if (exchange_ && exchange_->is_untold()) return send_output();
       if (is_streaming_ && sender_.is_stalled(now)) return close();
       if (is_streaming_ && service_->options.sse_keep_alive.count() > 0 &&
           now - last_write_ >= service_->options.sse_keep_alive && sender_.is_idle()) {
@@ -356,7 +383,7 @@ void Connection::check_body(Clock::time_point now) {
   const bool is_slow =
       elapsed > limit / 4 && static_cast<double>(request_->body.size()) < elapsed.count() * kMinBytesPerSecond;
   if (now < deadline_ && !is_slow) return;
-  refuse(error_response(408, "the body of the request took too long (--body-timeout)"));
+  refuse(error_response({408, "the body of the request took too long (--body-timeout)"}));
 }
 
 void Connection::set_active(bool is_active) {

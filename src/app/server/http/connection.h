@@ -8,6 +8,7 @@
 #include "app/server/http/body_budget.h"
 #include "app/server/http/exchange.h"
 #include "app/server/http/head_scanner.h"
+#include "app/server/http/http_error.h"
 #include "app/server/http/request_parser.h"
 #include "app/server/http/sender.h"
 #include "app/server/http/service.h"
@@ -51,11 +52,15 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   bool read_body();
   void make_request(Headers headers);
   void accept_head(RequestHead head);
+  std::optional<Response> early_answer(const RequestHead& head, const Match& match) const;
   void dispatch();
 
   // Output.
   void refuse(const Response& response);
+  Response error_response(HttpError error) const;
   void send_output();
+  bool keep_unread(size_t n_bytes);
+  Response no_room_to_wait() const;
   void send_response(const Response& response);
   void start_stream(const Headers& headers);
   void write_events(std::string_view events);
@@ -88,12 +93,14 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   std::shared_ptr<HttpRequest> request_;
   std::shared_ptr<BodyShare> body_share_;  // until a handler has the body
   const Route* route_ = nullptr;
+  ErrorFormat error_format_;
   Clock::time_point arrival_;
   bool is_http_10_ = false, is_keep_alive_ = true;
 
   // Its answer.
   std::shared_ptr<Exchange> exchange_;
-  int status_ = 0;  // 0 = not begun
+  std::shared_ptr<BodyShare> answer_share_;  // until the client has it
+  int status_ = 0;                           // 0 = not begun
   int64_t n_bytes_before_ = 0;
   bool is_streaming_ = false;
   Clock::time_point last_write_;

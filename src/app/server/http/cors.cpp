@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "app/server/http/http_error.h"
 #include "app/server/http/text.h"
 
 namespace packhorse::server {
@@ -46,7 +47,7 @@ std::optional<Response> Cors::answer_preflight(const HttpRequest& request) const
   const std::string_view asked = request.header("Access-Control-Request-Headers");
   bool is_allowed = allows_origin(request.header("Origin")) && has(options_.methods, method);
   for_each_element(asked, [&](std::string_view name) { is_allowed = is_allowed && has(options_.headers, name); });
-  if (!is_allowed) return error_response(400, "this origin, method or header is not allowed (--allowed-origins)");
+  if (!is_allowed) throw HttpError(400, "this origin, method or header is not allowed (--allowed-origins)");
   const bool is_any_method = std::find(options_.methods.begin(), options_.methods.end(), "*") != options_.methods.end();
   Response out{.status = 200, .content_type = "text/plain; charset=utf-8", .body = "OK", .headers = {}};
   out.headers = {{"Access-Control-Allow-Methods",

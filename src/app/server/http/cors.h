@@ -15,7 +15,8 @@ class Cors {
 
   /// Headers for any answer to `request`.
   Headers headers(const HttpRequest& request) const;
-  /// The answer to a browser that asks whether it may send a request; nothing where `request` is something else.
+  /// The answer to a browser that asks whether it may send a request; nothing where `request` is something else. Throws
+  /// HttpError 400 where it may not.
   std::optional<Response> answer_preflight(const HttpRequest& request) const;
 
  private:

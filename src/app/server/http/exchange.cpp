@@ -8,9 +8,15 @@ template <class Change>
 void Exchange::update(Stage needed, Stage next, Change&& change) {
   const std::lock_guard lock(mutex_);
   if (is_over_ || stage_ != needed) return;
-  stage_ = next;
   change(output_);
-  if (!std::exchange(is_notified_, true)) notify_();
+  stage_ = next;
+  notify();
+}
+
+void Exchange::notify() {
+  if (is_notified_) return;
+  notify_();
+  is_notified_ = true;
 }
 
 class Exchange::ReplyHandle final : public Reply {
@@ -82,12 +88,20 @@ std::function<void()> Exchange::finish(bool is_left) {
   return gone;
 }
 
-void Exchange::drop() {
+void Exchange::drop() noexcept {
   const std::lock_guard lock(mutex_);
-  if (is_over_ || stage_ == Stage::answered) return;
+  if (is_over_) return;
+  output_.is_dropped = stage_ != Stage::answered;
   stage_ = Stage::answered;
-  output_.is_dropped = true;
-  if (!std::exchange(is_notified_, true)) notify_();
+  try {
+    if (output_.is_dropped || has_news()) notify();
+  } catch (...) {  // no memory: the connection looks by itself from time to time
+  }
+}
+
+bool Exchange::is_untold() {
+  const std::lock_guard lock(mutex_);
+  return !is_notified_ && has_news();
 }
 
 void Exchange::on_gone(std::function<void()> gone) {

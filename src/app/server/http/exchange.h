@@ -33,6 +33,8 @@ class Exchange {
 
   // For the connection.
   Output take();
+  /// Whether there is something to take that could not be told.
+  bool is_untold();
   void complete();
   /// The client left.
   void leave();
@@ -44,7 +46,12 @@ class Exchange {
   /// Changes what is to be sent, with `change(output_)`, if the answer is at `needed`.
   template <class Change>
   void update(Stage needed, Stage next, Change&& change);
-  void drop();
+  bool has_news() const {
+    return output_.response || output_.stream_headers || !output_.events.empty() || output_.is_ended ||
+           output_.is_dropped;
+  }
+  void notify();
+  void drop() noexcept;
   void on_gone(std::function<void()> gone);
   /// Forgets both callbacks, since they may hold the connection and the reply; returns `gone_`.
   std::function<void()> finish(bool is_left);

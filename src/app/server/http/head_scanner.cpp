@@ -1,6 +1,6 @@
 #include "app/server/http/head_scanner.h"
 
-#include "app/server/api/errors.h"
+#include "app/server/http/http_error.h"
 #include "app/server/http/text.h"
 
 namespace packhorse::server {

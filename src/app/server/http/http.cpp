@@ -11,4 +11,6 @@ std::string_view HttpRequest::header(std::string_view name) const {
   return {};
 }
 
+void reply_json(Reply& reply, std::string json) { reply.send(200, kJsonType, std::move(json)); }
+
 }  // namespace packhorse::server

@@ -1,6 +1,7 @@
 #pragma once
 // What handlers see of HTTP: a request that is complete, and a reply that may be written from any thread.
 
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -22,6 +23,7 @@ struct HttpRequest {
   std::string body;                          // until the handler returns
   std::string client;                        // address of the peer
   std::string route;                         // path of the routes for this path, as they were added; empty without
+  bool has_route = false;                    // one of these is for the method
   std::vector<std::string> path_parameters;  // what the {} of the route matched
 
   /// Value of the first header of that name, in any case; empty without.
@@ -47,16 +49,25 @@ class Reply {
 };
 using ReplyPtr = std::shared_ptr<Reply>;
 
-/// May answer later and from elsewhere. What it throws is answered by `send_error` (api/errors.h).
+struct Response;  // response.h
+/// What a client is told of an exception, in the API's notation.
+using ErrorFormat = Response (*)(const std::exception_ptr&);
+
+inline constexpr std::string_view kJsonType = "application/json";
+/// The answer in JSON, with status 200.
+void reply_json(Reply& reply, std::string json);
+
+/// May answer later and from elsewhere. What it throws is answered in the route's ErrorFormat.
 using Handler = std::function<void(const HttpRequestPtr&, const ReplyPtr&)>;
 
 struct Route {
   std::string method;
   std::string path;  // segments as "{id}" match one segment, a last one as "{id...}" all that follow
   Handler handler;
-  bool is_open = false;        // needs no API key
-  bool is_quick = false;       // runs on the I/O thread; others on a worker
-  bool is_closing_ok = false;  // answered while the server drains; others get 503
+  ErrorFormat error_format = nullptr;  // of its handler's errors and of those before it runs; none = the server's
+  bool is_open = false;                // needs no API key
+  bool is_quick = false;               // runs on the I/O thread; others on a worker
+  bool is_closing_ok = false;          // answered while the server drains; others get 503
 };
 
 }  // namespace packhorse::server

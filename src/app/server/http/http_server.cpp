@@ -50,8 +50,8 @@ bool is_exhausted(const error_code& error) {
 }  // namespace
 
 struct HttpServer::Impl final : Service, std::enable_shared_from_this<Impl> {
-  explicit Impl(HttpOptions given)
-      : Service(std::move(given)),
+  Impl(HttpOptions given, ErrorFormat errors)
+      : Service(std::move(given), errors),
         tls(make_tls_context(options)),
         acceptor(bind_acceptor(io, options)),
         port(bound_port(acceptor)),
@@ -160,7 +160,8 @@ struct HttpServer::Impl final : Service, std::enable_shared_from_this<Impl> {
   bool is_ended = false;  // the caller's
 };
 
-HttpServer::HttpServer(HttpOptions options) : impl_(std::make_shared<Impl>(std::move(options))) {}
+HttpServer::HttpServer(HttpOptions options, ErrorFormat error_format)
+    : impl_(std::make_shared<Impl>(std::move(options), error_format)) {}
 HttpServer::~HttpServer() { stop(); }
 
 int HttpServer::port() const { return impl_->port; }
@@ -195,6 +196,7 @@ void HttpServer::begin_drain() { impl_->is_draining = true; }
 int64_t HttpServer::num_active() const { return impl_->n_active; }
 int64_t HttpServer::num_connections() const { return impl_->n_connections; }
 int64_t HttpServer::num_body_bytes() const { return impl_->bodies->n_bytes(); }
+int64_t HttpServer::num_unread_bytes() const { return impl_->unread->n_bytes(); }
 
 void HttpServer::stop() {
   if (std::exchange(impl_->is_ended, true)) return;

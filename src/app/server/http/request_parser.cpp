@@ -6,8 +6,8 @@
 #include <boost/beast/http/error.hpp>
 #include <limits>
 
-#include "app/server/api/errors.h"
 #include "app/server/http/head_scanner.h"
+#include "app/server/http/http_error.h"
 #include "app/server/http/text.h"
 
 namespace packhorse::server {
@@ -88,8 +88,8 @@ class RequestParser::Impl final : public http::basic_parser<true> {
     return data.size();
   }
   void on_chunk_header_impl(uint64_t, string_view extensions, error_code&) override {
-    const auto is_control = [](char c) { return (c >= 0 && c < ' ' && c != '\t') || c == 0x7f; };
-    if (std::any_of(extensions.begin(), extensions.end(), is_control))
+    const auto is_wrong = [](char c) { return is_control(c) && c != '\t'; };
+    if (std::any_of(extensions.begin(), extensions.end(), is_wrong))
       throw HttpError(400, "a chunk extension holds control characters");
   }
   size_t on_chunk_body_impl(uint64_t, string_view data, error_code&) override {

@@ -5,17 +5,16 @@
 #include <ctime>
 #include <utility>
 
-#include "app/server/api/errors.h"
 #include "app/server/http/text.h"
 
 namespace packhorse::server {
 namespace {
 
 constexpr std::pair<int, std::string_view> kReasons[] = {
-    {100, "Continue"},
     {200, "OK"},
     {204, "No Content"},
     {304, "Not Modified"},
+    {307, "Temporary Redirect"},
     {308, "Permanent Redirect"},
     {400, "Bad Request"},
     {401, "Unauthorized"},
@@ -70,11 +69,8 @@ void append_chunk(std::string& out, std::string_view data) {
   out += "\r\n";
 }
 
-Response error_response(int status, std::string_view message, Headers headers) {
-  return {.status = status,
-          .content_type = "application/json",
-          .body = error_body(status, message),
-          .headers = std::move(headers)};
+void send(Reply& reply, Response response) {
+  reply.send(response.status, response.content_type, std::move(response.body), std::move(response.headers));
 }
 
 }  // namespace packhorse::server

@@ -22,7 +22,6 @@ std::string response_head(int status, const Headers& headers);
 void append_chunk(std::string& out, std::string_view data);
 constexpr std::string_view kLastChunk = "0\r\n\r\n";
 
-/// The error object of OpenAI.
-Response error_response(int status, std::string_view message, Headers headers = {});
+void send(Reply& reply, Response response);
 
 }  // namespace packhorse::server

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "app/server/api/errors.h"
+#include "app/server/http/http_error.h"
 #include "app/server/http/text.h"
 
 namespace packhorse::server {
@@ -89,7 +89,10 @@ Match Router::find(std::string_view method, std::string_view path) const {
   for (const Entry& entry : entries_) {
     auto parameters = match(entry.segments, segments);
     if (!parameters) continue;
-    if (found.pattern.empty() || entry.route.method == wanted) found.pattern = entry.route.path;
+    if (found.pattern.empty() || entry.route.method == wanted) {
+      found.pattern = entry.route.path;
+      found.error_format = entry.route.error_format;
+    }
     if (entry.route.method == wanted) {
       found.route = &entry.route;
       found.parameters = std::move(*parameters);

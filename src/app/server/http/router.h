@@ -14,6 +14,7 @@ struct Match {
   std::vector<std::string> parameters;  // what the {} of the route matched
   std::vector<std::string> allowed;     // methods of the path; empty where no route has that path
   std::string pattern;                  // path of the route, or of one for another method
+  ErrorFormat error_format = nullptr;   // of that same route
 };
 
 class Router {

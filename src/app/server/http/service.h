@@ -20,11 +20,13 @@ class Connection;
 using Clock = std::chrono::steady_clock;
 
 struct Service {
-  explicit Service(HttpOptions given)
+  Service(HttpOptions given, ErrorFormat errors)
       : options(std::move(given)),
+        error_format(errors),
         api_keys(options.api_keys),
         cors(options.cors),
         bodies(std::make_shared<BodyBudget>(options.limits.max_bodies_bytes)),
+        unread(std::make_shared<BodyBudget>(options.limits.max_bodies_bytes)),
         random(std::random_device{}()) {}
   virtual ~Service() = default;
   Service(const Service&) = delete;
@@ -38,10 +40,11 @@ struct Service {
   virtual void make_room() = 0;
 
   HttpOptions options;
+  const ErrorFormat error_format;  // where no route has its own
   Router router;
   ApiKeys api_keys;
   Cors cors;
-  const std::shared_ptr<BodyBudget> bodies;
+  const std::shared_ptr<BodyBudget> bodies, unread;  // of requests; of answers until their clients have them
   std::function<void(const AccessRecord&)> log;
   std::mt19937_64 random;  // for request ids, which are no secrets
 

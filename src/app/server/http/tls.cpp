@@ -17,12 +17,23 @@ void check(const error_code& error, const std::string& flag, const std::string& 
 
 constexpr int kCertOptional = 1, kCertRequired = 2;  // as in Python's ssl module
 
+/// The first flag that makes no sense without a certificate; null when none is given.
+const char* flag_without_certificate(const HttpOptions& options) {
+  return !options.ssl_keyfile.empty()            ? "--ssl-keyfile"
+         : !options.ssl_keyfile_password.empty() ? "--ssl-keyfile-password"
+         : !options.ssl_ca_certs.empty()         ? "--ssl-ca-certs"
+         : options.ssl_cert_reqs != 0            ? "--ssl-cert-reqs"
+         : !options.ssl_ciphers.empty()          ? "--ssl-ciphers"
+                                                 : nullptr;
+}
+
 }  // namespace
 
 std::unique_ptr<ssl::context> make_tls_context(const HttpOptions& options) {
   if (options.ssl_certfile.empty()) {
-    if (options.ssl_keyfile.empty()) return nullptr;
-    throw Error(ErrorKind::usage, "--ssl-keyfile: needs --ssl-certfile too");
+    if (const char* flag = flag_without_certificate(options))
+      throw Error(ErrorKind::usage, std::string("--ssl-certfile: needed with ") + flag);
+    return nullptr;
   }
   if (options.ssl_cert_reqs < 0 || options.ssl_cert_reqs > kCertRequired) {
     throw Error(ErrorKind::usage,
@@ -48,6 +59,8 @@ std::unique_ptr<ssl::context> make_tls_context(const HttpOptions& options) {
     check(error, "--ssl-ca-certs", options.ssl_ca_certs);
   }
   if (options.ssl_cert_reqs >= kCertOptional) {
+    constexpr unsigned char kName[] = "packhorse";  // without one, OpenSSL refuses sessions that are resumed
+    SSL_CTX_set_session_id_context(context->native_handle(), kName, sizeof kName);
     const auto strictness =
         options.ssl_cert_reqs == kCertRequired ? ssl::verify_fail_if_no_peer_cert : ssl::verify_none;
     context->set_verify_mode(ssl::verify_peer | strictness, error);
