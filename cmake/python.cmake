@@ -10,7 +10,7 @@ execute_process(COMMAND ${Python_EXECUTABLE} -m nanobind --cmake_dir
   OUTPUT_STRIP_TRAILING_WHITESPACE OUTPUT_VARIABLE nanobind_ROOT COMMAND_ERROR_IS_FATAL ANY)
 find_package(nanobind CONFIG REQUIRED)
 
-nanobind_add_module(_packhorse NB_STATIC STABLE_ABI ${sources})
+nanobind_add_module(_packhorse NB_STATIC STABLE_ABI ${sources} ${PROJECT_SOURCE_DIR}/src/app/vllm_flags.cpp)
 target_link_libraries(_packhorse PRIVATE packhorse_engine)
 target_link_options(_packhorse PRIVATE LINKER:--exclude-libs,ALL)
 target_include_directories(_packhorse SYSTEM PRIVATE ${NB_DIR}/include)  # no warnings from there

@@ -155,11 +155,12 @@ inline std::optional<double> parse_count(std::string_view text) {
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
   number *= unit;
+  const double whole = std::round(number);  // 16.1 has no exact double, and 16.1k is whole all the same
   if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(number) ||
-      number != std::floor(number)) {
+      std::abs(number - whole) > 1e-12 * std::abs(whole)) {
     return std::nullopt;
   }
-  return number;
+  return whole;
 }
 
 inline void set_from_text(const Flag&, std::string_view label, std::string_view text, std::string& member) {

@@ -41,6 +41,8 @@ TEST(EngineFlags, counts) {
   EXPECT_EQ(parse_count("1k"), 1000);
   EXPECT_EQ(parse_count("1K"), 1024);
   EXPECT_EQ(parse_count("25.6k"), 25600);
+  EXPECT_EQ(parse_count("16.1k"), 16100);
+  EXPECT_EQ(parse_count("2.01k"), 2010);
   EXPECT_EQ(parse_count("2M"), 2 << 20);
   EXPECT_EQ(parse_count("-1"), -1);
   for (const char* bad : {"", "k", "1e3", "1.5", "1kk", " 1", "1 ", "0x10", "nan", "inf", "--1", "1.0001k"}) {

@@ -7,6 +7,7 @@
 #include "app/cli/flags.h"
 #include "app/cli/vllm_flags.h"
 #include "app/tiny_llama.h"
+#include "app/vllm_flags.h"
 
 namespace packhorse::cli {
 namespace {
@@ -115,7 +116,7 @@ TEST(VllmFlags, none_is_unknown) {
   for (std::string_view rest = kOfVllm; !rest.empty();) {
     const std::string name(rest.substr(0, rest.find(' ')));
     rest.remove_prefix(std::min(name.size() + 1, rest.size()));
-    EXPECT_NE(app.get_option_no_throw("--" + name), nullptr) << name;
+    EXPECT_NE(app.get_option_no_throw(fmt::format("--{}", usual_name(name))), nullptr) << name;
   }
 }
 
@@ -167,6 +168,24 @@ TEST(VllmFlags, what_is_not_there_says_why) {
                          "--runner", "pooling"}));
 }
 
+TEST(VllmFlags, an_empty_text_asks_for_nothing) {
+  EXPECT_NO_THROW(parse({"m", "--worker-extension-cls", "", "--tool-parser-plugin", "", "--lora-modules", ""}));
+}
+
+TEST(VllmFlags, of_older_releases) {
+  EXPECT_TRUE(app::find_vllm_flag("swap-space")->is_old);
+  EXPECT_FALSE(app::find_vllm_flag("enforce-eager")->is_old);
+  EXPECT_EQ(app::find_vllm_flag("swap_space"), nullptr);
+  EXPECT_EQ(app::find_vllm_flag(""), nullptr);
+}
+
+TEST(ServeSettings, the_tokenizer_comes_with_the_model) {
+  EXPECT_EQ(refusal({"m", "--tokenizer-revision", "v2"}),
+            "--tokenizer-revision: not supported unless equal to --revision (got 'v2', --revision is '')");
+  EXPECT_THAT(refusal({"m", "--tokenizer-revision", "v2", "--revision", "v1"}), HasSubstr("--revision is 'v1'"));
+  EXPECT_NO_THROW(parse({"m", "--tokenizer-revision", "v2", "--revision", "v2"}));
+}
+
 TEST(DottedArguments, lists_of_members) {
   EXPECT_THAT(fold_dotted_arguments({"--a.b+", "x", "--a.b+=y,z", "--a.c.d+", "", "--e"}),
               ElementsAre("--a", R"({"b":["x","y","z"],"c":{"d":[""]}})", "--e"));
@@ -209,9 +228,9 @@ enable-sleep-mode: off
 )");
   const ServeSettings& settings = parsed->settings;
   EXPECT_FALSE(settings.engine.enable_prefix_caching);
-  EXPECT_FALSE(settings.flags.enable_auto_tool_choice);
-  EXPECT_TRUE(settings.flags.trust_request_chat_template);
-  EXPECT_TRUE(settings.flags.allow_credentials);
+  EXPECT_FALSE(settings.flags.api.enable_auto_tool_choice);
+  EXPECT_TRUE(settings.flags.api.trust_request_chat_template);
+  EXPECT_TRUE(settings.flags.http.cors.allow_credentials);
   EXPECT_THAT(settings.ignored, ElementsAre("no-async-scheduling"));
 }
 
@@ -221,6 +240,21 @@ TEST_F(ConfigFile, the_command_line_wins_over_either_spelling) {
   ::setenv("PACKHORSE_ENABLE_PREFIX_CACHING", "true", 1);
   EXPECT_FALSE(parse_file("no-enable-prefix-caching: true\n", {"m"})->settings.engine.enable_prefix_caching);
   ::unsetenv("PACKHORSE_ENABLE_PREFIX_CACHING");
+}
+
+TEST_F(ConfigFile, the_command_line_wins_by_vllms_names_too) {
+  const std::vector<std::string> given = {"m", "--uvicorn_log_level=info", "--disable-uvicorn-access-log"};
+  const auto expect_given = [](const Parsed& parsed) {
+    EXPECT_EQ(parsed.settings.flags.log_level, "info");
+    EXPECT_TRUE(parsed.settings.flags.disable_access_log);
+  };
+  expect_given(*parse_file("log-level: error\ndisable-access-log: false\n", given));
+  expect_given(*parse_file("uvicorn-log-level: error\ndisable-uvicorn-access-log: false\n", given));
+  ::setenv("PACKHORSE_LOG_LEVEL", "error", 1);
+  ::setenv("PACKHORSE_DISABLE_ACCESS_LOG", "false", 1);
+  expect_given(*parse(given));
+  ::unsetenv("PACKHORSE_LOG_LEVEL");
+  ::unsetenv("PACKHORSE_DISABLE_ACCESS_LOG");
 }
 
 TEST_F(ConfigFile, lists_of_what_is_not_there_may_be_empty) {
@@ -235,19 +269,26 @@ default_chat_template_kwargs:
   enable_thinking: False
   name: 'no'
   list: [1, True, ~, a]
-override-generation-config: {temperature: 0.5, top-k: {a: b}}
+override-generation-config: {temperature: .5, min-p: +1., top-k: {a: b}}
 served-model-name: [1.0, yes]
 cudagraph-capture-sizes: [1, 2]
 kv-events-config: null
 max-model-len: -1
 )");
   const ServeSettings& settings = parsed->settings;
-  EXPECT_EQ(settings.flags.default_chat_template_kwargs,
+  EXPECT_EQ(settings.flags.api.default_chat_template_kwargs,
             R"({"enable_thinking":false,"name":"no","list":[1,true,null,"a"]})");
-  EXPECT_EQ(settings.engine.override_generation_config, R"({"temperature":0.5,"top-k":{"a":"b"}})");
-  EXPECT_THAT(settings.flags.served_model_names, ElementsAre("1.0", "yes"));
+  EXPECT_EQ(settings.engine.override_generation_config, R"({"temperature":0.5,"min-p":1.0,"top-k":{"a":"b"}})");
+  EXPECT_THAT(settings.flags.api.served_model_names, ElementsAre("1.0", "yes"));
   EXPECT_THAT(settings.ignored, ElementsAre("cudagraph-capture-sizes"));
   EXPECT_EQ(settings.engine.max_model_len, 0);
+}
+
+TEST_F(ConfigFile, the_tokenizers_revision_too_has_to_be_the_models) {
+  EXPECT_NO_THROW(parse_file("revision: v2\ntokenizer-revision: v2\n", {"m"}));
+  EXPECT_NO_THROW(parse_file("tokenizer_revision: v1\n", {"m", "--tokenizer-revision", "v2", "--revision=v2"}));
+  testing::write_text(path(), "revision: v1\ntokenizer-revision: v2\n");
+  EXPECT_THAT(refusal({"m", "--config", path()}), StartsWith("--tokenizer-revision: not supported unless equal"));
 }
 
 TEST_F(ConfigFile, fault_122_problems_name_file_and_key) {

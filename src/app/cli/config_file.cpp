@@ -26,7 +26,16 @@ constexpr size_t kMaxDepth = 16;
   throw Error(ErrorKind::usage, fmt::format("{}: line {}: {}", file, line + 1, problem));
 }
 
-/// What a scalar without quotes means inside of JSON: as PyYAML, which vLLM's files are written for, reads it.
+/// JSON's spelling of a number that YAML lets begin with a sign or a point, or end with a point.
+std::string json_number(std::string text) {
+  if (text.starts_with('+')) text.erase(0, 1);
+  if (text.starts_with('.')) text.insert(0, 1, '0');
+  if (text.ends_with('.')) text += '0';
+  return text;
+}
+
+/// What a scalar without quotes means inside of JSON: words and decimal numbers as PyYAML, which vLLM's files are
+/// written for, reads them; so is 1e-3 a number.
 Json plain_value(const std::string& text) {
   const auto is_one_of = [&](std::initializer_list<std::string_view> words) {
     return std::find(words.begin(), words.end(), text) != words.end();
@@ -34,8 +43,8 @@ Json plain_value(const std::string& text) {
   if (is_one_of({"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"})) return true;
   if (is_one_of({"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"})) return false;
   if (is_one_of({"~", "null", "Null", "NULL"})) return nullptr;
-  Json value = Json::parse(text, nullptr, false);
-  return value.is_discarded() || value.is_structured() ? Json(text) : value;
+  Json value = Json::parse(json_number(text), nullptr, false);
+  return value.is_number() ? value : Json(text);
 }
 
 /// Takes the parser's events; no tree is built of what is not wanted. Nothing is expanded, since aliases are refused.

@@ -36,6 +36,11 @@ void finish_engine_flags(const CLI::App& command, EngineOptions& options) {
   app::check_supported(options);
 }
 
+std::string_view usual_name(std::string_view name) {
+  if (name == "disable-uvicorn-access-log") return "disable-access-log";
+  return name == "uvicorn-log-level" ? "log-level" : name;
+}
+
 std::vector<std::string> normalize_arguments(int argc, const char* const* argv) {
   std::vector<std::string> arguments;
   const std::string_view command = argc > 1 ? argv[1] : "";
@@ -47,8 +52,10 @@ std::vector<std::string> normalize_arguments(int argc, const char* const* argv) 
       text = with_long_name(std::move(text));
     if (!only_positional && text == "-pg" && command == "bench") text = "--pg";  // elsewhere it is -p with the value g
     if (!only_positional && text.starts_with("--")) {
-      const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(text.find_first_of("=."), text.size()));
-      std::replace(text.begin(), end, '_', '-');
+      const size_t end = std::min(text.find_first_of("=."), text.size());
+      std::replace(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), '_', '-');
+      if (command == "serve")
+        text = fmt::format("--{}{}", usual_name(std::string_view(text).substr(2, end - 2)), text.substr(end));
     }
     arguments.push_back(std::move(text));
   }

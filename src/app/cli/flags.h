@@ -51,7 +51,11 @@ void add_engine_flags(CLI::App& command, EngineOptions& options);
 /// After parsing: fills from the environment what was not given, and refuses what this build cannot do.
 void finish_engine_flags(const CLI::App& command, EngineOptions& options);
 
-/// Arguments in the spelling that the parser knows: "-tp", underscores and --json-flag.member, as vLLM takes them.
+/// The name here of a flag of `serve` that vLLM calls otherwise: "log-level" for "uvicorn-log-level". Others stay.
+std::string_view usual_name(std::string_view name);
+
+/// Arguments in the spelling that the parser knows: "-tp", underscores, other names and --json-flag.member, as vLLM
+/// takes them.
 std::vector<std::string> normalize_arguments(int argc, const char* const* argv);
 
 /// Throws Error{usage} about an argument that `command` does not know; names the nearest one that it does.

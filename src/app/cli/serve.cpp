@@ -93,10 +93,11 @@ void serve(const ServeSettings& settings) {
   return_memory();
   const Clock::time_point begin = Clock::now();
   server::Server server(settings.engine, flags);
-  const bool is_local = flags.host == "localhost" || flags.host == "::1" || flags.host.starts_with("127.");
-  if (!is_local && flags.uds.empty() && flags.api_keys.empty())
+  const std::string& host = flags.http.host;
+  const bool is_local = host == "localhost" || host == "::1" || host.starts_with("127.");
+  if (!is_local && flags.http.uds.empty() && flags.http.api_keys.empty())
     tell(flags, "warning",
-         fmt::format("all who reach {} may use the model (--api-key asks for a key)", printable(flags.host)));
+         fmt::format("all who reach {} may use the model (--api-key asks for a key)", printable(host)));
   const auto line = std::make_shared<ProgressLine>();
   server.start(terminal_progress(line));
   line->clear();

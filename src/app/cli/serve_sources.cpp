@@ -33,12 +33,6 @@ void add_list(CLI::App& command, const Flag& flag, std::string_view group, std::
       ->group(std::string(group));
 }
 
-/// Other names of vLLM's for flags of ours.
-std::string_view usual_name(std::string_view name) {
-  if (name == "disable-uvicorn-access-log") return "disable-access-log";
-  return name == "uvicorn-log-level" ? "log-level" : name;
-}
-
 /// The flag that an entry is about: "no-x" and other names of vLLM's are for flags too.
 std::string_view flag_of(const ConfigEntry& entry) {
   const std::string_view name = usual_name(entry.name);
@@ -84,10 +78,9 @@ void ServeSettings::add_to(CLI::App& command) {
     else
       add_flag(command, flag, member)->group(std::string(group));
   });
-  command.add_flag("--disable-uvicorn-access-log", flags.disable_access_log)->group("");
-  command.add_option("--uvicorn-log-level", flags.log_level)->group("");
   add_engine_flags(command, engine);
   add_vllm_flags(command, ignored);
+  command.add_option("--tokenizer-revision", tokenizer_revision)->group("");
 }
 
 void ServeSettings::finish(const CLI::App& command) {
@@ -110,6 +103,10 @@ void ServeSettings::finish(const CLI::App& command) {
     else
       set_from_environment(flag, member, {flag.variable()});
   });
+  if (!tokenizer_revision.empty() && tokenizer_revision != engine.revision) {
+    app::fail_flag("--tokenizer-revision", "not supported unless equal to --revision (got '{}', --revision is '{}')",
+                   printable(tokenizer_revision), printable(engine.revision));
+  }
   app::check_supported(engine);
   if (engine.model.empty()) throw Error(ErrorKind::usage, "no MODEL given (--help tells more)");
 }
@@ -130,6 +127,7 @@ void ServeSettings::apply_entry(const CLI::App& command, const ConfigEntry& entr
     if constexpr (is_switch) member = member != is_opposite;
   };
   app::visit_flags(engine, take);
+  take(Flag{"tokenizer-revision"}, tokenizer_revision);
   server::visit_serve_flags(flags, [&](const Flag& flag, std::string_view, auto& member) { take(flag, member); });
   if (name == "model") {
     is_found = true;

@@ -16,6 +16,7 @@ struct ServeSettings {
   EngineOptions engine;  // `model` is empty until one is given
   server::ServeFlags flags;
   std::string config;                // path of a file, or empty
+  std::string tokenizer_revision;    // has to be that of the model
   std::vector<std::string> ignored;  // flags of vLLM without effect, as they were given
 
   void add_to(CLI::App& command);

@@ -3,16 +3,24 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <exception>
 #include <new>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "app/python/bind_engine.h"
 #include "app/python/conversions.h"
 #include "app/python/shared_engine.h"
 #include "app/python/text_methods.h"
 #include "app/python/without_gil.h"
+#include "app/vllm_flags.h"
 #include "packhorse/packhorse.h"
 
 namespace packhorse::python {
@@ -64,6 +72,16 @@ nb::tuple normalized_sampling(nb::handle params) {
   return nb::make_tuple(sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p);
 }
 
+using VllmArgument = std::tuple<std::string, std::vector<std::string>, bool>;
+std::optional<VllmArgument> vllm_argument(std::string name) {
+  std::replace(name.begin(), name.end(), '_', '-');
+  const app::VllmFlag* flag = app::find_vllm_flag(name);
+  if (!flag) return std::nullopt;
+  std::vector<std::string> idle(flag->idle.begin(), flag->idle.end());
+  std::erase(idle, "");
+  return VllmArgument(flag->why, std::move(idle), flag->is_old);
+}
+
 }  // namespace
 
 NB_MODULE(_packhorse, m) {
@@ -79,6 +97,10 @@ NB_MODULE(_packhorse, m) {
   m.def(
       "default_sampling", []() -> Fields { return from_sampling_params(SamplingParams()); },
       "The engine's own defaults, as arguments of SamplingParams.");
+
+  m.def("vllm_argument", &vllm_argument, "name"_a,
+        "Of an argument of vLLM's that is none here: why it is refused (empty: it has no effect), the values that ask "
+        "for nothing, and whether it is of older releases. None for other names.");
 
   nb::class_<ModelText> text(m, "ModelText", "A model's tokenizer and chat template, without its weights.");
   text.def("__init__", &open_text, "model"_a, "options"_a, "Opens it. `options` as for Engine.");

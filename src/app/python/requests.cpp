@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <set>
 #include <unordered_map>
 #include <utility>
@@ -30,6 +31,7 @@ struct Requests::Mailbox {
   std::unordered_map<uint64_t, size_t> places;  // in `outputs`, of requests that keep the latest alone
   std::set<uint64_t> unfinished;
   bool closed = false;
+  bool lost_output = false;  // for want of memory: whoever waits for it is told
 
   /// `finished` is the request's own. On the engine's thread.
   void put(RequestOutput&& output, bool keep_latest, bool& finished) {
@@ -39,6 +41,17 @@ struct Requests::Mailbox {
       unfinished.erase(output.request_id);
     }
     if (closed) return;
+    try {
+      keep(std::move(output), keep_latest);
+    } catch (...) {
+      lost_output = true;
+      arrived.notify_all();
+      throw;
+    }
+    arrived.notify_all();
+  }
+
+  void keep(RequestOutput&& output, bool keep_latest) {
     if (keep_latest) {
       const auto [place, is_new] = places.try_emplace(output.request_id, outputs.size());
       if (!is_new) {
@@ -47,7 +60,6 @@ struct Requests::Mailbox {
       }
     }
     outputs.push_back(std::move(output));
-    arrived.notify_all();
   }
 
   /// The engine may have finished it already.
@@ -59,7 +71,8 @@ struct Requests::Mailbox {
   /// Nothing yet when the time is up.
   std::vector<RequestOutput> wait_until(Clock::time_point end) {
     std::unique_lock lock(mutex);
-    arrived.wait_until(lock, end, [&] { return closed || !outputs.empty(); });
+    arrived.wait_until(lock, end, [&] { return closed || lost_output || !outputs.empty(); });
+    if (outputs.empty() && lost_output) throw std::bad_alloc();
     places.clear();
     return std::exchange(outputs, {});
   }

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <ctime>
 #include <thread>
 #include <utility>
 
 #include "app/server/access_log.h"
+#include "app/server/api/errors.h"
 #include "app/server/api/handlers.h"
 #include "app/server/context.h"
 #include "app/server/http/http_server.h"
@@ -20,11 +22,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kLastWords{5};  // for clients to read why their answers end
 
-AccessLogFormat access_log_format(const ServeFlags& flags) {
-  if (flags.disable_access_log || !flags.shows_info()) return AccessLogFormat::none;
-  return flags.access_log_format == "json" ? AccessLogFormat::json : AccessLogFormat::text;
-}
-
 }  // namespace
 
 // Members are destroyed from the last to the first: the engine ends while what its outputs go to still lives.
@@ -32,6 +29,7 @@ struct Server::Impl {
   EngineOptions engine_options;
   ServeFlags flags;
   ApiOptions api;
+  HttpOptions http_options;
   LogWriter log;
   AccessLog access_log;
   Metrics metrics;
@@ -45,9 +43,10 @@ struct Server::Impl {
       : engine_options(server::engine_options(given_flags, given_engine)),
         flags(given_flags),
         api(api_options(flags, engine_options)),
+        http_options(server::http_options(flags)),
         access_log(log, access_log_format(flags), flags.disable_access_log_for_endpoints),
         metrics(api.served_model_names.front()),
-        http(http_options(flags)) {}
+        http(http_options, error_response) {}
 
   ~Impl() {
     http.stop();     // no handler runs any more, so none sees the engine end
@@ -62,7 +61,7 @@ struct Server::Impl {
     add_chat_routes(http, *context);
     add_response_routes(http, *context);
     add_message_routes(http, *context);
-    add_chat_page(http, http_options(flags).root_path);
+    add_chat_page(http, http_options.root_path);
   }
 
   void on_access(const AccessRecord& record) {
@@ -82,9 +81,7 @@ void Server::start(const ProgressFn& on_progress) {
   EngineOptions options = s.engine_options;
   options.on_progress = on_progress;
   s.engine = std::make_unique<AsyncEngine>(options);
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  s.context.reset(new ServerContext{*s.engine, s.api, s.metrics,
-                                    std::chrono::duration_cast<std::chrono::seconds>(now).count(), /*n_prompts=*/{0}});
+  s.context.reset(new ServerContext{*s.engine, s.api, s.metrics, std::time(nullptr), /*n_prompts=*/{0}});
   s.context->log = &s.log;
   s.engine->on_step([&metrics = s.metrics](const EngineStats& stats) { metrics.on_step(stats); });
   s.http.on_access([&s](const AccessRecord& record) { s.on_access(record); });

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "app/server/output_parser.h"
@@ -26,21 +27,21 @@ std::vector<std::string_view> or_none(std::vector<std::string_view> names) {
   return names;
 }
 
-/// "last" or "mean".
-std::string pooling_type(const std::string& config) {
+PoolingParams::Pooling pooling_of(const std::string& config) {
+  using enum PoolingParams::Pooling;
   constexpr const char* kFlag = "--pooler-config";
-  if (config.empty() || config == "null") return "last";
+  if (config.empty() || config == "null") return last;
   const auto object = nlohmann::json::parse(config, nullptr, false);
   if (!object.is_object()) app::fail_flag(kFlag, "not a JSON object (got '{}')", printable(config));
-  std::string type = "last";
+  PoolingParams::Pooling pooling = last;
   for (const auto& [key, value] : object.items()) {
     if (key != "pooling_type" && key != "seq_pooling_type") app::fail_flag(kFlag, "no setting '{}'", printable(key));
     if (value == "LAST" || value == "MEAN")
-      type = value == "LAST" ? "last" : "mean";
+      pooling = value == "LAST" ? last : mean;
     else
       app::fail_flag(kFlag, "{} must be \"LAST\" or \"MEAN\" (got {})", key, printable(value.dump()));
   }
-  return type;
+  return pooling;
 }
 
 /// Reads --structured-outputs-config into the options. What vLLM's other backends can do is refused; of xgrammar,
@@ -75,16 +76,15 @@ void set_structured_outputs(const std::string& config, ApiOptions& options) {
   }
 }
 
-CorsOptions cors_options(const ServeFlags& flags) {
-  const auto or_all = [](const std::vector<std::string>& list) {
-    return list.empty() ? std::vector<std::string>{"*"} : list;
-  };
-  if (flags.allowed_origins.empty()) {
-    if (!flags.allowed_methods.empty() || !flags.allowed_headers.empty() || flags.allow_credentials)
+void finish_cors(CorsOptions& cors) {
+  if (cors.origins.empty()) {
+    if (!cors.methods.empty() || !cors.headers.empty() || cors.allow_credentials)
       app::fail_flag("--allowed-origins", "needed where other CORS flags are given");
-    return {};
+    return;
   }
-  return {flags.allowed_origins, or_all(flags.allowed_methods), or_all(flags.allowed_headers), flags.allow_credentials};
+  for (std::vector<std::string>* list : {&cors.methods, &cors.headers}) {
+    if (list->empty()) *list = {"*"};
+  }
 }
 
 }  // namespace
@@ -102,48 +102,28 @@ void set_from_text(const app::Flag&, std::string_view label, std::string_view te
 }
 
 HttpOptions http_options(const ServeFlags& flags) {
-  if (flags.ssl_certfile.empty() != flags.ssl_keyfile.empty()) {
-    const bool lacks_key = flags.ssl_keyfile.empty();
-    app::fail_flag(lacks_key ? "--ssl-keyfile" : "--ssl-certfile", "needed with --ssl-{}file",
-                   lacks_key ? "cert" : "key");
-  }
-  if (flags.ssl_certfile.empty() && (!flags.ssl_ca_certs.empty() || flags.ssl_cert_reqs != 0))
-    app::fail_flag("--ssl-certfile", "needed where clients' certificates are asked for");
-  if (flags.ssl_certfile.empty() && !flags.ssl_ciphers.empty())
-    app::fail_flag("--ssl-certfile", "needed with --ssl-ciphers");
-  if (!flags.root_path.empty() && !flags.root_path.starts_with('/'))
-    app::fail_flag("--root-path", "does not begin with '/' (got '{}')", printable(flags.root_path));
-  if (flags.max_bodies_mb < flags.max_body_mb) {
-    app::fail_flag("--max-bodies-mb", "no room for one body of --max-body-mb (got {}, limit {})", flags.max_bodies_mb,
-                   flags.max_body_mb);
-  }
-  HttpOptions options;
-  options.host = flags.host;
-  options.port = static_cast<int>(flags.port);
-  options.uds = flags.uds;
-  options.ssl_certfile = flags.ssl_certfile;
-  options.ssl_keyfile = flags.ssl_keyfile;
-  options.ssl_keyfile_password = flags.ssl_keyfile_password;
-  options.ssl_ca_certs = flags.ssl_ca_certs;
-  options.ssl_ciphers = flags.ssl_ciphers;
-  options.ssl_cert_reqs = static_cast<int>(flags.ssl_cert_reqs);
-  options.root_path = flags.root_path;
+  HttpOptions options = flags.http;
+  if (!options.root_path.empty() && !options.root_path.starts_with('/'))
+    app::fail_flag("--root-path", "does not begin with '/' (got '{}')", printable(options.root_path));
   while (options.root_path.ends_with('/')) options.root_path.pop_back();
-  options.api_keys = flags.api_keys;
-  options.cors = cors_options(flags);
-  options.limits = {.max_connections = flags.max_connections,
-                    .max_body_bytes = flags.max_body_mb << 20,
-                    .max_bodies_bytes = flags.max_bodies_mb << 20,
-                    .max_header_bytes = flags.max_header_kb << 10,
-                    .header_timeout = milliseconds(flags.header_timeout),
-                    .body_timeout = milliseconds(flags.body_timeout),
-                    .send_timeout = milliseconds(flags.send_timeout),
-                    .idle_timeout = milliseconds(flags.idle_timeout),
-                    .max_send_buffer_bytes = flags.max_send_buffer_kb << 10};
+  finish_cors(options.cors);
+  options.limits.max_body_bytes = flags.max_body_mb << 20;
+  options.limits.max_bodies_bytes = std::max(flags.max_bodies_mb, flags.max_body_mb) << 20;  // one has to fit
+  options.limits.max_header_bytes = flags.max_header_kb << 10;
+  options.limits.max_send_buffer_bytes = flags.max_send_buffer_kb << 10;
+  options.limits.header_timeout = milliseconds(flags.header_timeout);
+  options.limits.body_timeout = milliseconds(flags.body_timeout);
+  options.limits.send_timeout = milliseconds(flags.send_timeout);
+  options.limits.idle_timeout = milliseconds(flags.idle_timeout);
   options.sse_keep_alive = milliseconds(flags.sse_keep_alive_interval);
-  options.n_workers = static_cast<int>(flags.http_workers);
-  options.request_id_headers = flags.enable_request_id_headers;
   return options;
+}
+
+AccessLogFormat access_log_format(const ServeFlags& flags) {
+  require_one_of("--access-log-format", flags.access_log_format, {"text", "json"});
+  require_one_of("--log-level", flags.log_level, {"trace", "debug", "info", "warning", "error", "critical"});
+  if (flags.disable_access_log || !flags.shows_info()) return AccessLogFormat::none;
+  return flags.access_log_format == "json" ? AccessLogFormat::json : AccessLogFormat::text;
 }
 
 EngineOptions engine_options(const ServeFlags& flags, EngineOptions engine) {
@@ -153,35 +133,16 @@ EngineOptions engine_options(const ServeFlags& flags, EngineOptions engine) {
 }
 
 ApiOptions api_options(const ServeFlags& flags, const EngineOptions& engine) {
-  require_one_of("--chat-template-content-format", flags.chat_template_content_format, {"auto", "string", "openai"});
-  require_one_of("--access-log-format", flags.access_log_format, {"text", "json"});
-  require_one_of("--log-level", flags.log_level, {"trace", "debug", "info", "warning", "error", "critical"});
-  require_one_of("--tool-call-parser", flags.tool_call_parser, or_none(tool_parser_names()));
-  require_one_of("--reasoning-parser", flags.reasoning_parser, or_none(reasoning_parser_names()));
-  const std::string& kwargs = flags.default_chat_template_kwargs;
+  ApiOptions options = flags.api;
+  require_one_of("--chat-template-content-format", options.chat_template_content_format, {"auto", "string", "openai"});
+  require_one_of("--tool-call-parser", options.tool_call_parser, or_none(tool_parser_names()));
+  require_one_of("--reasoning-parser", options.reasoning_parser, or_none(reasoning_parser_names()));
+  const std::string& kwargs = options.default_chat_template_kwargs;
   if (!kwargs.empty() && !nlohmann::json::parse(kwargs, nullptr, false).is_object())
     app::fail_flag("--default-chat-template-kwargs", "not a JSON object (got '{}')", printable(kwargs));
-  ApiOptions options;
-  options.served_model_names = flags.served_model_names;
   if (options.served_model_names.empty()) options.served_model_names = {engine.model};
-  options.response_role = flags.response_role;
-  options.tool_call_parser = flags.tool_call_parser;
-  options.reasoning_parser = flags.reasoning_parser;
   set_structured_outputs(flags.structured_outputs_config, options);
-  options.default_chat_template_kwargs = kwargs;
-  options.chat_template_content_format = flags.chat_template_content_format;
-  options.pooling_type = pooling_type(flags.pooler_config);
-  options.enable_auto_tool_choice = flags.enable_auto_tool_choice;
-  options.trust_request_chat_template = flags.trust_request_chat_template;
-  options.enable_prompt_tokens_details = flags.enable_prompt_tokens_details;
-  options.enable_force_include_usage = flags.enable_force_include_usage;
-  options.return_tokens_as_token_ids = flags.return_tokens_as_token_ids;
-  options.enable_tokenizer_info_endpoint = flags.enable_tokenizer_info_endpoint;
-  options.enable_log_requests = flags.enable_log_requests;
-  options.max_log_len = flags.max_log_len;
-  options.max_queue = flags.max_queue;
-  options.max_n = flags.max_n;
-  options.max_prompts = flags.max_prompts;
+  options.pooling = pooling_of(flags.pooler_config);
   return options;
 }
 

@@ -3,66 +3,23 @@
 import dataclasses
 import json
 import os
+import re
 import warnings
 from typing import Any
 
+from . import _packhorse
 from .engine_args import EngineArgs
 from .errors import VLLMValidationError
 
-# They steer speed, placement or logging of vLLM's own parts; no result depends on them.
-ACCEPTED = frozenset({
-    "allow_deprecated_quantization", "allowed_local_media_path", "allowed_media_domains", "async_scheduling",
-    "attention_backend", "attention_config", "block_size", "code_revision", "compilation_config", "config_format",
-    "cpu_offload_gb", "cudagraph_capture_sizes", "disable_cascade_attn", "disable_chunked_mm_input",
-    "disable_custom_all_reduce", "disable_hybrid_kv_cache_manager", "disable_log_stats", "distributed_executor_backend",
-    "enable_chunked_prefill", "enable_expert_parallel", "enable_log_requests", "enforce_eager", "ignore_patterns",
-    "kernel_config", "limit_mm_per_prompt", "linear_backend", "log_level", "long_prefill_token_threshold", "master_addr",
-    "master_port", "max_cudagraph_capture_size", "max_num_partial_prefills", "max_parallel_loading_workers",
-    "mm_processor_cache_gb", "model_impl", "model_loader_extra_config", "moe_backend", "numa_bind", "observability_config",
-    "optimization_level", "performance_mode", "prefix_caching_hash_algo", "profiler_config", "safetensors_load_strategy",
-    "served_model_name", "shutdown_timeout", "stream_interval", "tokenizer_mode",
-    "weights_load_device",
+# What vLLM's server and programs say more of than an LLM: no result depends on it.
+_OF_THE_SERVER = frozenset({
+    "disable_log_stats", "enable_log_requests", "log_level", "served_model_name", "shutdown_timeout", "weights_load_device",
 })  # fmt: skip
-
-# Arguments of features that are not there yet, with the values that ask for nothing.
-NOT_SUPPORTED: dict[str, tuple] = {
-    "runner": ("auto", "generate", "pooling"),
-    "convert": ("auto", "none", "embed"),
-    "hf_overrides": (None, {}),
-    "logits_processors": (None, []),
-    "mm_processor_kwargs": (None, {}),
-    "speculative_config": (None,),
-    "spec_method": (None,),
-    "spec_model": (None,),
-    "spec_tokens": (None,),
-    "reasoning_parser": (None, ""),
-    "enable_lora": (None, False),
-    "max_loras": (None, 1),
-    "max_lora_rank": (None, 16),
-    "pipeline_parallel_size": (None, 1),
-    "data_parallel_size": (None, 1),
-    "nnodes": (None, 1),
-    "node_rank": (None, 0),
-    "scheduler_cls": (None,),
-    "worker_cls": (None, "auto"),
-    "worker_extension_cls": (None, ""),
-    "kv_transfer_config": (None,),
-    "kv_events_config": (None,),
-    "enable_sleep_mode": (None, False),
-    "enable_prompt_embeds": (None, False),
-    "rope_scaling": (None, {}),
-    "rope_theta": (None,),
-    "kv_cache_dtype_skip_layers": (None, []),
-    "logprobs_mode": (None, "raw_logprobs"),
-}
 
 STRUCTURED_OUTPUTS_SETTINGS = frozenset({
     "backend", "disable_fallback", "disable_any_whitespace", "disable_additional_properties", "enable_in_reasoning",
     "reasoning_parser", "reasoning_parser_plugin",
 })  # fmt: skip
-
-# Names of older releases.
-OLD = frozenset({"swap_space", "task", "guided_decoding", "guided_decoding_backend", "max_seq_len_to_capture"})
 
 
 def engine_options(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -71,17 +28,37 @@ def engine_options(arguments: dict[str, Any]) -> dict[str, Any]:
     defaults = EngineArgs.defaults()
     options = {}
     for name, value in arguments.items():
-        if name in OLD:
-            warnings.warn(f"{name} is an argument of older releases and has no effect", stacklevel=3)
-        elif name == "structured_outputs_config":
+        if name == "structured_outputs_config":
             _check_structured_outputs(value)
-        elif name in NOT_SUPPORTED:
-            if not any(value is idle or value == idle for idle in NOT_SUPPORTED[name]):
-                instead = "; settings of a quantization method go into quantization_config" if name == "hf_overrides" else ""
-                raise ValueError(f"{name}: not supported yet (got {value!r}){instead}")
-        elif name not in ACCEPTED and not name.startswith("offload_") and value != defaults.get(name):
+        elif name == "reasoning_parser":
+            _refuse_parser(name, value)
+        elif (known := _packhorse.vllm_argument(name)) is not None:
+            _check_vllm_argument(name, value, *known)
+        elif name not in _OF_THE_SERVER and value != defaults.get(name):
             options[name] = _plain(name, value)
     return options
+
+
+def _check_vllm_argument(name: str, value: Any, why: str, idle: list[str], is_old: bool) -> None:
+    """`why` there is no such feature, and the values that ask for nothing of it; an argument without a reason has no effect."""
+    if why and value not in (None, "", *map(_value_of, idle)):
+        reason = re.sub(r"--([a-z-]+)", lambda flag: flag[1].replace("-", "_"), why)
+        raise ValueError(f"{name}: not supported: {reason} (got {value!r})")
+    if is_old:
+        warnings.warn(f"{name} is an argument of older releases and has no effect", stacklevel=4)
+
+
+def _value_of(text: str) -> Any:
+    """What the text of a flag stands for."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _refuse_parser(where: str, value: Any) -> None:
+    if value:
+        raise ValueError(f"{where}: only the server tells reasoning apart (got {value!r})")
 
 
 def _check_structured_outputs(config: Any) -> None:
@@ -101,10 +78,12 @@ def _check_structured_outputs(config: Any) -> None:
             raise ValueError(f"{where}: set it in StructuredOutputsParams (got {value!r})")
         elif name == "backend" and value not in ("auto", "xgrammar"):
             raise ValueError(f"{where}: must be 'auto' or 'xgrammar' (got {value!r})")
-        elif name in ("reasoning_parser", "reasoning_parser_plugin") and value:
-            raise ValueError(f"{where}: only the server tells reasoning apart (got {value!r})")
+        elif name in ("reasoning_parser", "reasoning_parser_plugin"):
+            _refuse_parser(where, value)
         elif name not in STRUCTURED_OUTPUTS_SETTINGS:
             raise ValueError(f"{where}: not supported")
+        elif name != "backend" and not isinstance(value, bool):
+            raise ValueError(f"{where}: must be true or false (got {value!r})")
 
 
 def refuse(**given: Any) -> None:
