@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
 
 #include "app/server/http/text.h"
@@ -39,8 +38,9 @@ std::string json_line(const AccessRecord& record, int64_t n_untold) {
 
 }  // namespace
 
-AccessLog::AccessLog(LogWriter& writer, AccessLogFormat format, std::string_view quiet_paths)
-    : writer_(writer), format_(format) {
+AccessLog::AccessLog(LogWriter& writer, AccessLogFormat format, std::string_view quiet_paths,
+                     std::function<Clock::time_point()> now)
+    : writer_(writer), format_(format), now_(std::move(now)) {
   for_each_element(quiet_paths, [this](std::string_view path) { quiet_paths_.emplace_back(path); });
 }
 
@@ -54,8 +54,8 @@ void AccessLog::add(const AccessRecord& record) {
 }
 
 bool AccessLog::may_tell_of_garbage() {
-  const auto now = std::chrono::steady_clock::now();
-  if (last_garbage_ != decltype(last_garbage_){} && now - last_garbage_ < kGarbageInterval) {
+  const Clock::time_point now = now_();
+  if (last_garbage_ && now - *last_garbage_ < kGarbageInterval) {
     ++n_untold_;
     return false;
   }
@@ -68,10 +68,7 @@ std::string_view handler_label(const HttpRequest& request) {
 }
 
 std::string_view method_label(const HttpRequest& request) {
-  static constexpr std::array<std::string_view, 7> kMethods = {"GET",    "POST",    "HEAD", "PUT",
-                                                               "DELETE", "OPTIONS", "PATCH"};
-  const auto it = std::find(kMethods.begin(), kMethods.end(), request.method);
-  return it != kMethods.end() ? *it : "other";
+  return request.has_route ? std::string_view(request.method) : "other";
 }
 
 }  // namespace packhorse::server

@@ -3,8 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,20 +21,23 @@ struct ApiOptions {
   std::string reasoning_parser;                       // likewise; "none" = no reasoning is told apart
   std::string default_chat_template_kwargs;           // JSON object, or empty
   std::string chat_template_content_format = "auto";  // of messages as the template sees them: string, openai
-  std::string pooling_type = "last";                  // of embeddings: last or mean
-  bool enable_in_reasoning = false;                   // answers that have to match do so from their first token on
-  bool disable_any_whitespace = false;                // of all structured outputs
+  PoolingParams::Pooling pooling = PoolingParams::Pooling::last;  // of embeddings
+  bool enable_in_reasoning = false;     // answers that have to match do so from their first token on
+  bool disable_any_whitespace = false;  // of all structured outputs
   bool enable_auto_tool_choice = true;
+  bool exclude_tools_when_tool_choice_none = false;  // the template does not see tools that may not be called
   bool trust_request_chat_template = false;
   bool enable_prompt_tokens_details = false;
   bool enable_force_include_usage = false;
   bool return_tokens_as_token_ids = false;
   bool enable_tokenizer_info_endpoint = true;
   bool enable_log_requests = false;  // prompts and parameters may be logged
-  int64_t max_log_len = 0;           // characters of a prompt in the log; 0 = all
+  int64_t max_log_len = -1;          // characters of a prompt in the log; -1 = all
   int64_t max_queue = 1024;          // prompts that wait; more are answered by 503
   int64_t max_n = 128;
   int64_t max_prompts = 1024;  // of one request
+
+  bool operator==(const ApiOptions&) const = default;
 };
 
 struct ServerContext {

@@ -25,7 +25,7 @@ const std::vector<double> kLatency = {0.3,  0.5,  0.8,  1.0,  1.5,   2.0,   2.5,
 const std::vector<double> kStepTokens = {1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
 const std::vector<double> kHttp = {0.1, 0.5, 1.0};
 constexpr int64_t kMostTokens = 200'000;
-constexpr size_t kMaxHandlers = 256;  // as many label sets as there are: a guard, handlers are few
+constexpr size_t kMaxHttpLabels = 256;  // sets of labels: a guard, routes make fewer
 // The last one is vLLM's for answers that repeat themselves, which no answer ends by here.
 constexpr std::array<const char*, 5> kReasons = {"stop", "length", "abort", "error", "repetition"};
 
@@ -219,8 +219,9 @@ void Metrics::on_finished(const RequestOutput& output, int64_t n, int64_t max_to
 
 void Metrics::on_http(std::string_view handler, std::string_view method, int status, double seconds) {
   const std::lock_guard lock(impl_->mutex);
-  if (impl_->n_http.size() >= kMaxHandlers) return;
-  ++impl_->n_http[{std::string(handler), std::string(method), fmt::format("{}xx", status / 100)}];
+  const Impl::Http key{handler, method, fmt::format("{}xx", status / 100)};
+  if (impl_->n_http.size() >= kMaxHttpLabels && !impl_->n_http.contains(key)) return;
+  ++impl_->n_http[key];
   impl_->http_seconds.try_emplace({std::string(handler), std::string(method)}, kHttp).first->second.observe(seconds);
 }
 

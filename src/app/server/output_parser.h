@@ -26,8 +26,8 @@ class OutputParser {
  public:
   virtual ~OutputParser() = default;
   virtual OutputDelta add(std::string_view text) = 0;
-  /// The end of the answer: what was held back.
-  virtual OutputDelta finish() = 0;
+  /// The end of the answer: what was held back. `is_cut`: the model would have gone on.
+  virtual OutputDelta finish(bool is_cut = false) = 0;
 };
 
 /// How tool calls are found in an answer.
@@ -56,6 +56,9 @@ struct ReasoningMarks {
 };
 /// Of options with a reasoning parser.
 ReasoningMarks reasoning_marks(const OutputParserOptions& options);
+
+/// What reasoning may begin with in the notation of a parser, wherever the prompt ends.
+const std::vector<std::string_view>& reasoning_starts(std::string_view reasoning_parser);
 
 /// Names for --tool-call-parser and --reasoning-parser.
 const std::vector<std::string_view>& tool_parser_names();

@@ -15,6 +15,8 @@ void append_usage(std::string& out, const Usage& usage, const UsageDetails& deta
                  usage.prompt_tokens + usage.completion_tokens, usage.completion_tokens);
   if (details.cached_tokens) {
     fmt::format_to(append, R"(,"prompt_tokens_details":{{"cached_tokens":{}}})", usage.cached_tokens);
+  } else {
+    out += R"(,"prompt_tokens_details":null)";
   }
   if (details.reasoning_tokens) {
     fmt::format_to(append, R"(,"completion_tokens_details":{{"reasoning_tokens":{}}})", usage.reasoning_tokens);

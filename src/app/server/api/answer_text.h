@@ -18,7 +18,7 @@ struct UsageDetails {
   bool cached_tokens = false;
   bool reasoning_tokens = false;
 };
-/// OpenAI's usage object.
+/// OpenAI's usage object; prompt_tokens_details is null where it is not shown, as vLLM's.
 void append_usage(std::string& out, const Usage& usage, const UsageDetails& details);
 
 /// When a stream tells its usage: at the end, and in each chunk.

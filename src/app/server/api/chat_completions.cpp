@@ -21,9 +21,9 @@ std::string read_echo(const Fields& body, const ChatRequest& chat, std::string_v
 }
 
 ChatShape read_shape(const ServerContext& context, const HttpRequest& request, const Fields& body,
-                     const ChatRequest& chat, bool is_stream) {
+                     const ChatRequest& chat, std::string model, bool is_stream) {
   ChatShape shape{.id = answer_id("chatcmpl-", request, body),
-                  .model = requested_model(context, body),
+                  .model = std::move(model),
                   .role = chat.add_generation_prompt ? context.options.response_role
                                                      : chat.messages.back().at("role").get<std::string>(),
                   .created = std::time(nullptr),
@@ -44,11 +44,11 @@ void answer_chat(ServerContext& context, const HttpRequestPtr& request, const Re
   require_room(context, 1);
   const Json json = parse_body(*request);
   const Fields body(json);
-  const std::string model = requested_model(context, body);  // before all else: the rest depends on it
+  std::string model = requested_model(context, body);  // before all else: the rest depends on it
   const bool is_stream = body.flag("stream").value_or(false);
   ChatRequest chat = read_chat(context, body);
   if (is_stream && chat.params.prompt_logprobs) body.fail("prompt_logprobs", "is not available in a stream");
-  ChatShape shape = read_shape(context, *request, body, chat, is_stream);
+  ChatShape shape = read_shape(context, *request, body, chat, std::move(model), is_stream);
   auto writer = is_stream ? chat_stream_writer(std::move(shape), reply) : chat_whole_writer(std::move(shape), reply);
   run_chat(context, request, reply, std::move(chat), is_stream, std::move(writer));
 }
@@ -56,11 +56,7 @@ void answer_chat(ServerContext& context, const HttpRequestPtr& request, const Re
 }  // namespace
 
 void add_chat_routes(HttpServer& server, ServerContext& context) {
-  server.add_route({.method = "POST",
-                    .path = "/v1/chat/completions",
-                    .handler = [&context](const HttpRequestPtr& request, const ReplyPtr& reply) {
-                      answer_chat(context, request, reply);
-                    }});
+  add_post(server, context, "/v1/chat/completions", answer_chat);
 }
 
 }  // namespace packhorse::server

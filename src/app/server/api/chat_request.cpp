@@ -29,7 +29,7 @@ void read_template(const ServerContext& context, const Fields& body, ChatRequest
   }
   chat.template_kwargs = template_kwargs(context, body.object("chat_template_kwargs"));
   if (const Json* documents = body.array("documents")) chat.template_kwargs["documents"] = *documents;
-  if (auto effort = body.text("reasoning_effort")) set_reasoning_effort(chat.template_kwargs, *effort);
+  read_reasoning_effort(body, "reasoning_effort", chat.template_kwargs);
 }
 
 /// logprobs and top_logprobs, which for chats are a flag and a number.
@@ -53,21 +53,23 @@ Json template_kwargs(const ServerContext& context, const Json* kwargs) {
   const std::string& defaults = context.options.default_chat_template_kwargs;
   Json out = defaults.empty() ? Json::object() : Json::parse(defaults);
   if (!kwargs) return out;
-  if (kwargs->size() > 1024) throw HttpError(400, "chat_template_kwargs: more than 1024 names", "chat_template_kwargs");
+  if (kwargs->size() > kMaxFields) {
+    throw HttpError(400, fmt::format("chat_template_kwargs: more than {} names (got {})", kMaxFields, kwargs->size()),
+                    "chat_template_kwargs");
+  }
   for (const auto& [name, value] : kwargs->items()) out[name] = value;
   return out;
 }
 
-void set_reasoning_effort(Json& kwargs, const std::string& effort) {
+void read_reasoning_effort(const Fields& fields, std::string_view name, Json& kwargs) {
+  const auto effort = fields.text(name);
+  if (!effort) return;
   constexpr std::array<std::string_view, 7> kEfforts = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
-  if (std::find(kEfforts.begin(), kEfforts.end(), effort) == kEfforts.end()) {
-    throw HttpError(
-        400,
-        fmt::format("reasoning_effort: must be one of {} (got '{}')", fmt::join(kEfforts, ", "), printable(effort, 40)),
-        "reasoning_effort");
+  if (std::ranges::find(kEfforts, *effort) == kEfforts.end()) {
+    fields.fail(name, fmt::format("must be one of {} (got '{}')", fmt::join(kEfforts, ", "), printable(*effort, 40)));
   }
   if (effort == "none") disable_thinking(kwargs);
-  if (!kwargs.contains("reasoning_effort")) kwargs["reasoning_effort"] = effort;
+  if (!kwargs.contains("reasoning_effort")) kwargs["reasoning_effort"] = *effort;
 }
 
 void disable_thinking(Json& kwargs) {

@@ -37,10 +37,11 @@ struct ChatRequest {
 const std::string& template_of(const ServerContext& context, const ChatRequest& chat);
 
 /// What the template gets beside messages: the server's defaults, then `kwargs` (null or an object) over these. Throws
-/// HttpError{400} for names that are reserved.
+/// HttpError{400} for more names than a request may have.
 Json template_kwargs(const ServerContext& context, const Json* kwargs);
-/// How much a model should reason, under the names that templates know. `effort` "none" turns thinking off.
-void set_reasoning_effort(Json& kwargs, const std::string& effort);
+/// How much a model should reason, as the field `name` says, under the names that templates know: "none" turns thinking
+/// off. Throws HttpError{400}.
+void read_reasoning_effort(const Fields& fields, std::string_view name, Json& kwargs);
 /// Turns thinking off where the template can and the request did not say otherwise.
 void disable_thinking(Json& kwargs);
 
@@ -49,7 +50,7 @@ void read_answer_length(const Fields& body, std::string_view name, ChatRequest& 
 /// Throws HttpError{400} when more alternatives than the server allows are asked for; -1 is all tokens.
 void require_top_logprobs(const ServerContext& context, const Fields& body, int64_t top);
 
-/// The chat in the body of a chat completion, all but how it is to be answered. Throws HttpError{400, 404}.
+/// The chat in the body of a chat completion, all but how it is to be answered. Throws HttpError{400}.
 ChatRequest read_chat(const ServerContext& context, const Fields& body);
 
 }  // namespace packhorse::server

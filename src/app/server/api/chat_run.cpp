@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "app/server/api/errors.h"
@@ -12,24 +11,15 @@
 namespace packhorse::server {
 namespace {
 
-/// What reasoning begins with, in any family's notation.
-constexpr std::array<std::string_view, 6> kReasoningMarkers = {"<think>",      "[THINK]",   "<|START_THINKING|>",
-                                                               "<seed:think>", "<thought>", "\u25c1think\u25b7"};
-
 std::string_view without_blanks_behind(std::string_view text) {
   return text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
 }
 
-bool ends_inside_reasoning(std::string_view prompt) {
+/// Whether the prompt's last word is one of these markers.
+bool ends_with_any(std::string_view prompt, const std::vector<std::string_view>& markers) {
   prompt = without_blanks_behind(prompt);
-  return std::any_of(kReasoningMarkers.begin(), kReasoningMarkers.end(),
-                     [&](std::string_view marker) { return prompt.ends_with(marker); });
-}
-
-/// Whether the template has closed the reasoning by itself, as many do where thinking is turned off.
-bool ends_behind_reasoning(std::string_view prompt, const std::vector<std::string_view>& ends) {
-  prompt = without_blanks_behind(prompt);
-  return std::ranges::any_of(ends, [&](std::string_view end) { return prompt.ends_with(without_blanks_behind(end)); });
+  return std::ranges::any_of(markers,
+                             [&](std::string_view marker) { return prompt.ends_with(without_blanks_behind(marker)); });
 }
 
 /// A field of the chat is what a message of the template is about.
@@ -40,8 +30,9 @@ bool ends_behind_reasoning(std::string_view prompt, const std::vector<std::strin
   throw HttpError(400, std::string(message), std::string(is_field ? word : field));
 }
 
-std::string tools_json(const ChatRequest& chat) {
-  return chat.tools.definitions.is_null() ? "" : chat.tools.definitions.dump();
+std::string tools_json(const ServerContext& context, const ChatRequest& chat) {
+  const bool are_hidden = chat.tools.mode == ToolMode::none && context.options.exclude_tools_when_tool_choice_none;
+  return are_hidden || chat.tools.definitions.is_null() ? "" : chat.tools.definitions.dump();
 }
 
 Prompt prompt_of(const ServerContext& context, const ChatRequest& chat, std::string_view text) {
@@ -51,21 +42,47 @@ Prompt prompt_of(const ServerContext& context, const ChatRequest& chat, std::str
   return prompt;
 }
 
-/// What an answer to `prompt` begins with: reasoning, or content alone.
-void find_reasoning(std::string_view prompt, OutputParserOptions& parser) {
-  if (parser.reasoning_parser.empty()) return;
-  parser.reasoning_open = ends_inside_reasoning(prompt);
-  if (ends_behind_reasoning(prompt, reasoning_marks(parser).ends)) parser.reasoning_parser.clear();
+/// The text of a message, whose content is one or a list of parts.
+std::string text_of(const Json& message) {
+  const auto content = message.find("content");
+  if (content == message.end() || content->is_null()) return "";
+  if (content->is_string()) return content->get<std::string>();
+  std::string text;
+  for (const Json& part : *content) text += part.value("text", "");
+  return text;
 }
 
-/// Lets an answer that has to match something think first, where reasoning is told apart.
-void let_think(const ServerContext& context, const ChatRequest& chat, OutputParserOptions& parser,
-               StructuredOutputs& wanted) {
+/// One past the last place of any of these markers; 0 without.
+size_t last_of(std::string_view text, const std::vector<std::string_view>& markers) {
+  size_t last = 0;
+  for (const std::string_view marker : markers) last = std::max(last, text.rfind(marker) + 1);
+  return last;
+}
+
+/// What an answer to `prompt` begins with: reasoning, or content alone.
+void find_reasoning(std::string_view prompt, const ChatRequest& chat, OutputParserOptions& parser) {
   if (parser.reasoning_parser.empty()) return;
-  const bool has_begun = chat.continue_final_message && !parser.reasoning_open;
-  if (context.options.enable_in_reasoning || has_begun) return parser.reasoning_parser.clear();  // all of it is content
-  const ReasoningMarks marks = reasoning_marks(parser);
+  const std::vector<std::string_view>& starts = reasoning_starts(parser.reasoning_parser);
+  const std::vector<std::string_view>& ends = reasoning_marks(parser).ends;
+  if (chat.continue_final_message) {
+    const std::string begun = text_of(chat.messages.back());
+    parser.reasoning_open = last_of(begun, starts) > last_of(begun, ends);
+    if (!parser.reasoning_open) parser.reasoning_parser.clear();
+    return;
+  }
+  parser.reasoning_open = ends_with_any(prompt, starts);
+  // Many templates close the reasoning by themselves where thinking is turned off.
+  if (ends_with_any(prompt, ends)) parser.reasoning_parser.clear();
+}
+
+/// The answer has to match `wanted`, but it may think first where reasoning is told apart. JSON that was asked for is no
+/// call, whatever it looks like.
+void constrain(const ServerContext& context, OutputParserOptions& parser, StructuredOutputs& wanted) {
   parser.is_constrained = true;
+  if (parser.tools == ToolMode::parsed && (wanted.json || wanted.json_object)) parser.tools = ToolMode::none;
+  if (context.options.enable_in_reasoning) parser.reasoning_parser.clear();  // all of it is content
+  if (parser.reasoning_parser.empty()) return;
+  const ReasoningMarks marks = reasoning_marks(parser);
   wanted.reasoning_starts.assign(marks.starts.begin(), marks.starts.end());
   wanted.reasoning_ends.assign(marks.ends.begin(), marks.ends.end());
 }
@@ -133,7 +150,8 @@ class ChatRun {
                   .finish_reason = std::move(completion.finish_reason),
                   .stop_string = std::move(completion.stop_string),
                   .stop_token_id = completion.stop_token_id};
-    if (!news.finish_reason.empty()) append(news.delta, answer.parser->finish());
+    const bool is_cut = news.finish_reason != "stop" || news.stop_string || news.stop_token_id;
+    if (!news.finish_reason.empty()) append(news.delta, answer.parser->finish(is_cut));
     answer.reasoning.add(news.delta, news.n_tokens);
     if (!is_parallel_) std::erase_if(news.delta.tool_calls, [](const ToolCallDelta& call) { return call.index > 0; });
     if (!shows_reasoning_) withhold_reasoning(news);
@@ -164,7 +182,7 @@ OutputParserOptions parser_options(const ServerContext& context, const ChatReque
           options.reasoning_parser.empty() ? reasoning_parser_of_template(source) : options.reasoning_parser,
       .tools = chat.tools.mode,
       .tool_name = chat.tools.name,
-      .tools_json = tools_json(chat)};
+      .tools_json = tools_json(context, chat)};
   for (std::string* name : {&parser.tool_parser, &parser.reasoning_parser}) {
     if (*name == "none") name->clear();
   }
@@ -191,7 +209,7 @@ std::string render_text(const ServerContext& context, const ChatRequest& chat) {
   }
   try {
     return context.engine.engine().render_chat({.messages_json = chat.messages.dump(),
-                                                .tools_json = tools_json(chat),
+                                                .tools_json = tools_json(context, chat),
                                                 .template_kwargs_json = chat.template_kwargs.dump(),
                                                 .chat_template = chat.chat_template,
                                                 .add_generation_prompt = chat.add_generation_prompt,
@@ -213,8 +231,8 @@ void run_chat(ServerContext& context, const HttpRequestPtr& request, const Reply
   auto& structured = chat.params.structured_outputs;
   if (mode == ToolMode::required || mode == ToolMode::named) structured = tool_constraint(chat.tools);
   const std::string text = render_text(context, chat);
-  find_reasoning(text, parser);
-  if (structured) let_think(context, chat, parser, *structured);
+  find_reasoning(text, chat, parser);
+  if (structured) constrain(context, parser, *structured);
   Prompt prompt = prompt_of(context, chat, text);
   const auto n_prompt = static_cast<int64_t>(prompt.token_ids->size());
   require_context(context, n_prompt, chat.params.max_tokens, chat.words.prompt, chat.words.max_tokens);

@@ -64,7 +64,7 @@ class ChatWholeWriter : public ChatWriter {
       out += R"(,"prompt_token_ids":)";
       append_token_ids(out, prompt_ids_);
     }
-    reply_->send(200, "application/json", std::move(out += '}'));
+    reply_json(*reply_, std::move(out += '}'));
   }
 
   void fail(const std::exception_ptr& error) override { send_error(*reply_, error); }

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 #include <utility>
 
 #include "app/server/api/completions_format.h"
@@ -23,8 +23,7 @@ class CompletionRequest {
     refuse_unsupported();
     shape_.model = requested_model(context, body);
     shape_.id = answer_id("cmpl-", request, body);
-    shape_.created =
-        std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    shape_.created = std::time(nullptr);
     read_params();
     read_shape();
   }
@@ -77,7 +76,7 @@ class CompletionRequest {
     const ApiOptions& options = context_.options;
     shape_.return_token_ids = body_.flag("return_token_ids").value_or(false);
     shape_.tokens_as_ids = body_.flag("return_tokens_as_token_ids").value_or(options.return_tokens_as_token_ids);
-    shape_.usage_details = options.enable_prompt_tokens_details;
+    shape_.details = {.cached_tokens = options.enable_prompt_tokens_details};
     shape_.stream = read_stream_options(context_, body_, is_stream_);
   }
 
@@ -137,11 +136,10 @@ GenerationEvents stream_events(const ReplyPtr& reply, const std::shared_ptr<Comp
 }
 
 GenerationEvents answer_events(const ReplyPtr& reply, const std::shared_ptr<CompletionFormat>& format) {
-  return {
-      .on_start = nullptr,
-      .on_output = [format](size_t index, RequestOutput&& output) { format->keep(index, std::move(output)); },
-      .on_end = [reply, format](const Usage& usage) { reply->send(200, "application/json", format->answer(usage)); },
-      .on_error = [reply](const std::exception_ptr& error) { send_error(*reply, error); }};
+  return {.on_start = nullptr,
+          .on_output = [format](size_t index, RequestOutput&& output) { format->keep(index, std::move(output)); },
+          .on_end = [reply, format](const Usage& usage) { reply_json(*reply, format->answer(usage)); },
+          .on_error = [reply](const std::exception_ptr& error) { send_error(*reply, error); }};
 }
 
 void complete(ServerContext& context, const HttpRequestPtr& http, const ReplyPtr& reply) {
@@ -158,11 +156,7 @@ void complete(ServerContext& context, const HttpRequestPtr& http, const ReplyPtr
 }  // namespace
 
 void add_completion_routes(HttpServer& server, ServerContext& context) {
-  server.add_route({.method = "POST",
-                    .path = "/v1/completions",
-                    .handler = [&context](const HttpRequestPtr& request, const ReplyPtr& reply) {
-                      complete(context, request, reply);
-                    }});
+  add_post(server, context, "/v1/completions", complete);
 }
 
 }  // namespace packhorse::server

@@ -44,14 +44,6 @@ void CompletionFormat::begin(PromptState& prompt, RequestOutput& output) const {
   prompt.logprobs = std::move(output.prompt_logprobs);
 }
 
-std::string CompletionFormat::usage_json(const Usage& usage) const {
-  const std::string details =
-      shape_.usage_details ? fmt::format(R"({{"cached_tokens":{}}})", usage.cached_tokens) : "null";
-  return fmt::format(R"({{"prompt_tokens":{},"total_tokens":{},"completion_tokens":{},"prompt_tokens_details":{}}})",
-                     usage.prompt_tokens, usage.prompt_tokens + usage.completion_tokens, usage.completion_tokens,
-                     details);
-}
-
 std::string CompletionFormat::logprobs_json(const PromptState& prompt, const CompletionOutput& output,
                                             ChoiceState& state, bool with_prompt) const {
   LogprobLists lists(state.offset, shape_.tokens_as_ids);
@@ -116,9 +108,11 @@ std::string CompletionFormat::chunks(size_t prompt_index, RequestOutput&& output
     std::string json = head_ + choice(prompt, part, state, true);
     json += ']';
     if (shape_.stream.continuous_usage) {
-      json += R"(,"usage":)" + usage_json({.prompt_tokens = prompt.n_tokens,
-                                           .completion_tokens = state.n_tokens,
-                                           .cached_tokens = prompt.n_cached});
+      json += R"(,"usage":)";
+      append_usage(
+          json,
+          {.prompt_tokens = prompt.n_tokens, .completion_tokens = state.n_tokens, .cached_tokens = prompt.n_cached},
+          shape_.details);
     } else if (shape_.stream.include_usage) {
       json += R"(,"usage":null)";
     }
@@ -129,9 +123,10 @@ std::string CompletionFormat::chunks(size_t prompt_index, RequestOutput&& output
 
 std::string CompletionFormat::last_events(Usage usage) const {
   if (shape_.is_echo_only) usage.completion_tokens = 0;
-  std::string events;
-  if (shape_.stream.include_usage) events = sse_event(head_ + R"(],"usage":)" + usage_json(usage) + '}');
-  return events.append(kSseDone);
+  if (!shape_.stream.include_usage) return std::string(kSseDone);
+  std::string json = head_ + R"(],"usage":)";
+  append_usage(json, usage, shape_.details);
+  return sse_event(json += '}').append(kSseDone);
 }
 
 void CompletionFormat::keep(size_t prompt_index, RequestOutput&& output) {
@@ -152,7 +147,9 @@ std::string CompletionFormat::answer(Usage usage) {
       json += choice(prompt, output, choices_[number], false);
     }
   }
-  return json + R"(],"service_tier":null,"system_fingerprint":null,"usage":)" + usage_json(usage) + '}';
+  json += R"(],"service_tier":null,"system_fingerprint":null,"usage":)";
+  append_usage(json, usage, shape_.details);
+  return json += '}';
 }
 
 }  // namespace packhorse::server

@@ -22,7 +22,7 @@ struct CompletionShape {
   bool prompt_logprobs = false;
   bool return_token_ids = false;
   bool tokens_as_ids = false;  // "token_id:5" instead of text in logprobs
-  bool usage_details = false;
+  UsageDetails details{};
   StreamOptions stream{};
 };
 
@@ -62,7 +62,6 @@ class CompletionFormat {
                      bool is_chunk) const;
   std::string logprobs_json(const PromptState& prompt, const CompletionOutput& output, ChoiceState& state,
                             bool with_prompt) const;
-  std::string usage_json(const Usage& usage) const;
 
   CompletionShape shape_;
   const Engine& engine_;

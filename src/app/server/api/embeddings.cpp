@@ -72,11 +72,13 @@ std::vector<Prompt> read_prompts(ServerContext& context, const Fields& body) {
 
 PoolingParams read_pooling(const ServerContext& context, const Fields& body) {
   PoolingParams params;
-  const std::string pooling = body.text("pooling").value_or(context.options.pooling_type);
-  if (pooling != "last" && pooling != "mean") {
-    body.fail("pooling", fmt::format("must be 'last' or 'mean' (got '{}')", printable(pooling, 40)));
+  params.pooling = context.options.pooling;
+  if (const auto pooling = body.text("pooling")) {
+    if (pooling != "last" && pooling != "mean") {
+      body.fail("pooling", fmt::format("must be 'last' or 'mean' (got '{}')", printable(*pooling, 40)));
+    }
+    params.pooling = pooling == "mean" ? PoolingParams::Pooling::mean : PoolingParams::Pooling::last;
   }
-  params.pooling = pooling == "mean" ? PoolingParams::Pooling::mean : PoolingParams::Pooling::last;
   params.dimensions = body.whole_number("dimensions");
   const auto normalize = body.flag("normalize");
   params.normalize = body.flag("use_activation").value_or(normalize.value_or(true));  // vLLM's newer name goes first
@@ -161,18 +163,14 @@ void answer_embeddings(ServerContext& context, const HttpRequestPtr& request, co
       context, request, reply, std::move(jobs),
       {.on_start = {},
        .on_output = [answer](size_t index, RequestOutput&& output) { answer->take(index, std::move(output)); },
-       .on_end = [answer, reply](const Usage& usage) { reply->send(200, "application/json", answer->json(usage)); },
+       .on_end = [answer, reply](const Usage& usage) { reply_json(*reply, answer->json(usage)); },
        .on_error = [reply](const std::exception_ptr& error) { send_error(*reply, error); }});
 }
 
 }  // namespace
 
 void add_embedding_routes(HttpServer& server, ServerContext& context) {
-  server.add_route({.method = "POST",
-                    .path = "/v1/embeddings",
-                    .handler = [&context](const HttpRequestPtr& request, const ReplyPtr& reply) {
-                      answer_embeddings(context, request, reply);
-                    }});
+  add_post(server, context, "/v1/embeddings", answer_embeddings);
 }
 
 }  // namespace packhorse::server

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "app/server/api/json_text.h"
 #include "packhorse/packhorse.h"
@@ -73,9 +74,8 @@ std::optional<std::string_view> field_of(std::string_view message) {
   return word;
 }
 
-ErrorAnswer answer(int status, std::string_view message, std::optional<std::string_view> param = {},
-                   Headers headers = {}) {
-  return {status, error_body(status, message, param), std::move(headers)};
+ErrorAnswer answer(int status, std::string_view message, std::optional<std::string_view> param = {}) {
+  return {.status = status, .message = std::string(message), .param = std::optional<std::string>(param), .headers = {}};
 }
 
 ErrorAnswer describe(const Error& error) {
@@ -86,19 +86,11 @@ ErrorAnswer describe(const Error& error) {
 
 }  // namespace
 
-HttpError::HttpError(int status_code, std::string text, std::optional<std::string> field, Headers extra_headers)
-    : status(status_code), message(std::move(text)), param(std::move(field)), headers(std::move(extra_headers)) {}
-
-std::string error_body(int status, std::string_view message, std::optional<std::string_view> param) {
-  return fmt::format(R"({{"error":{{"message":{},"type":"{}","param":{},"code":{}}}}})", safe_json_string(message),
-                     type_of(status), param ? safe_json_string(*param) : "null", status);
-}
-
 ErrorAnswer describe_error(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
   } catch (const HttpError& http) {
-    return answer(http.status, http.message, http.param, http.headers);
+    return static_cast<const ErrorAnswer&>(http);
   } catch (const Error& known) {
     return describe(known);
   } catch (const std::bad_alloc&) {
@@ -108,13 +100,29 @@ ErrorAnswer describe_error(const std::exception_ptr& error) {
   }
 }
 
-void send_error(Reply& reply, const std::exception_ptr& error) {
-  ErrorAnswer described = describe_error(error);
-  reply.send(described.status, "application/json", std::move(described.body), std::move(described.headers));
+Response error_response(ErrorAnswer answer, std::string body) {
+  return {.status = answer.status,
+          .content_type = std::string(kJsonType),
+          .body = std::move(body),
+          .headers = std::move(answer.headers)};
 }
 
+std::string error_body(const ErrorAnswer& answer) {
+  return fmt::format(R"({{"error":{{"message":{},"type":"{}","param":{},"code":{}}}}})",
+                     safe_json_string(answer.message), type_of(answer.status),
+                     answer.param ? safe_json_string(*answer.param) : "null", answer.status);
+}
+
+Response error_response(const std::exception_ptr& error) {
+  ErrorAnswer answer = describe_error(error);
+  std::string body = error_body(answer);
+  return error_response(std::move(answer), std::move(body));
+}
+
+void send_error(Reply& reply, const std::exception_ptr& error) { send(reply, error_response(error)); }
+
 std::string error_events(const std::exception_ptr& error) {
-  return sse_event(describe_error(error).body).append(kSseDone);
+  return sse_event(error_body(describe_error(error))).append(kSseDone);
 }
 
 }  // namespace packhorse::server

@@ -10,8 +10,6 @@
 namespace packhorse::server {
 namespace {
 
-constexpr size_t kMaxFields = 1024;  // of an object that is read by names: each look-up passes all of them
-
 /// What a value is, for messages that say what it should have been.
 std::string shown(const Json& value) {
   if (value.is_array()) return fmt::format("an array of {}", value.size());

@@ -23,6 +23,9 @@ Json parse_body(const HttpRequest& request);
 /// The same of a text.
 Json parse_object(std::string_view text);
 
+/// Of an object that is read by names: each look-up passes all of them.
+inline constexpr size_t kMaxFields = 1024;
+
 /// Members of one object; null counts as absent. Booleans are no numbers, numbers no texts. `where` goes before names
 /// in `param`, as "messages[0].".
 class Fields {

@@ -1,10 +1,24 @@
 #pragma once
 // The routes of the API. Each function adds its own; the context outlives the server.
 
+#include <string>
+
 #include "app/server/context.h"
 #include "app/server/http/http_server.h"
 
 namespace packhorse::server {
+
+using ApiHandler = void (*)(ServerContext&, const HttpRequestPtr&, const ReplyPtr&);
+
+/// A route for POST; its errors are OpenAI's without an `error_format`.
+inline void add_post(HttpServer& server, ServerContext& context, std::string path, ApiHandler answer,
+                     ErrorFormat error_format = nullptr) {
+  server.add_route({.method = "POST",
+                    .path = std::move(path),
+                    .handler = [&context, answer](const HttpRequestPtr& request,
+                                                  const ReplyPtr& reply) { answer(context, request, reply); },
+                    .error_format = error_format});
+}
 
 /// /v1/models, /v1/models/{id}, /version, /health, /ping, /load, /metrics.
 void add_status_routes(HttpServer& server, ServerContext& context);

@@ -29,31 +29,14 @@ void count_tokens(ServerContext& context, const HttpRequestPtr& request, const R
   const Fields body(json);
   requested_model(context, body);
   const Prompt prompt = render_prompt(context, read_messages_chat(context, body, false));
-  reply->send(200, "application/json", fmt::format(R"({{"input_tokens":{}}})", prompt.token_ids->size()));
-}
-
-using MessagesHandler = void (*)(ServerContext&, const HttpRequestPtr&, const ReplyPtr&);
-
-/// What goes wrong in a handler is told in Anthropic's notation; what is refused before one runs, in OpenAI's.
-void add_route(HttpServer& server, ServerContext& context, const char* path, MessagesHandler handler) {
-  server.add_route({.method = "POST",
-                    .path = path,
-                    .handler = [&context, handler](const HttpRequestPtr& request, const ReplyPtr& reply) {
-                      try {
-                        handler(context, request, reply);
-                      } catch (...) {
-                        ErrorAnswer answer = describe_messages_error(std::current_exception());
-                        reply->send(answer.status, "application/json", std::move(answer.body),
-                                    std::move(answer.headers));
-                      }
-                    }});
+  reply_json(*reply, fmt::format(R"({{"input_tokens":{}}})", prompt.token_ids->size()));
 }
 
 }  // namespace
 
 void add_message_routes(HttpServer& server, ServerContext& context) {
-  add_route(server, context, "/v1/messages", answer_messages);
-  add_route(server, context, "/v1/messages/count_tokens", count_tokens);
+  add_post(server, context, "/v1/messages", answer_messages, messages_error);
+  add_post(server, context, "/v1/messages/count_tokens", count_tokens, messages_error);
 }
 
 }  // namespace packhorse::server

@@ -104,13 +104,9 @@ class MessagesWholeWriter : public ChatWriter {
       if (!content.empty()) content += ',';
       content += block_json(block);
     }
-    reply_->send(200, "application/json",
-                 message_json(id_, model_, content, stop_members(last_, blocks_.blocks()), usage_json(usage)));
+    reply_json(*reply_, message_json(id_, model_, content, stop_members(last_, blocks_.blocks()), usage_json(usage)));
   }
-  void fail(const std::exception_ptr& error) override {
-    ErrorAnswer answer = describe_messages_error(error);
-    reply_->send(answer.status, "application/json", std::move(answer.body), std::move(answer.headers));
-  }
+  void fail(const std::exception_ptr& error) override { send(*reply_, messages_error(error)); }
 
  private:
   const std::string id_, model_;
@@ -150,7 +146,7 @@ class MessagesStreamWriter : public ChatWriter {
   }
 
   void fail(const std::exception_ptr& error) override {
-    reply_->write(fmt::format("event: error\ndata: {}\n\n", describe_messages_error(error).body));
+    reply_->write(fmt::format("event: error\ndata: {}\n\n", messages_error(error).body));
     reply_->end();
   }
 
@@ -198,13 +194,11 @@ std::shared_ptr<ChatWriter> messages_whole_writer(std::string id, std::string mo
   return std::make_shared<MessagesWholeWriter>(std::move(id), std::move(model), std::move(reply));
 }
 
-ErrorAnswer describe_messages_error(const std::exception_ptr& error) {
+Response messages_error(const std::exception_ptr& error) {
   ErrorAnswer answer = describe_error(error);
-  const Json body = Json::parse(answer.body);
-  const std::string message = body.at("error").is_object() ? body.at("error").at("message").get<std::string>() : "";
-  answer.body = fmt::format(R"({{"type":"error","error":{{"type":"{}","message":{}}}}})", type_of(answer.status),
-                            safe_json_string(message));
-  return answer;
+  std::string body = fmt::format(R"({{"type":"error","error":{{"type":"{}","message":{}}}}})", type_of(answer.status),
+                                 safe_json_string(answer.message));
+  return error_response(std::move(answer), std::move(body));
 }
 
 }  // namespace packhorse::server

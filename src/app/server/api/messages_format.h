@@ -13,7 +13,7 @@ namespace packhorse::server {
 std::shared_ptr<ChatWriter> messages_stream_writer(std::string id, std::string model, ReplyPtr reply);
 std::shared_ptr<ChatWriter> messages_whole_writer(std::string id, std::string model, ReplyPtr reply);
 
-/// {"type":"error","error":{"type","message"}}, with the status that it has elsewhere.
-ErrorAnswer describe_messages_error(const std::exception_ptr& error);
+/// {"type":"error","error":{"type","message"}}, with the status that the error has elsewhere.
+Response messages_error(const std::exception_ptr& error);
 
 }  // namespace packhorse::server

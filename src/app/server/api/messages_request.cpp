@@ -220,7 +220,7 @@ void read_output_config(const Fields& body, ChatRequest& chat) {
   const Json* config = body.object("output_config");
   if (!config) return;
   const Fields fields(*config, body.path("output_config."));
-  if (const auto effort = fields.text("effort")) set_reasoning_effort(chat.template_kwargs, *effort);
+  read_reasoning_effort(fields, "effort", chat.template_kwargs);
   if (const Json* format = fields.object("format")) {
     read_flat_format(body, "output_config", Fields(*format, fields.path("format.")), chat.params.structured_outputs);
   }

@@ -11,6 +11,7 @@
 
 #include "app/server/api/errors.h"
 #include "app/server/api/fields.h"
+#include "app/server/http/text.h"
 
 namespace packhorse::server {
 namespace {
@@ -166,9 +167,7 @@ class BodyBuilder {
 bool is_json_type(std::string_view type) {
   type = type.substr(0, type.find(';'));
   while (type.ends_with(' ')) type.remove_suffix(1);
-  constexpr std::string_view kJson = "application/json";
-  const auto same_letter = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; };
-  return type.empty() || std::equal(type.begin(), type.end(), kJson.begin(), kJson.end(), same_letter);
+  return type.empty() || equal_ignoring_case(type, kJsonType);
 }
 
 }  // namespace

@@ -9,10 +9,10 @@
 namespace packhorse::server {
 namespace {
 
-/// The first `n_characters` of UTF-8, without control bytes; 0 means all.
+/// The first `n_characters` of UTF-8, without control bytes; -1 means all.
 std::string shown(std::string_view text, int64_t n_characters) {
   size_t end = text.size();
-  if (n_characters > 0) {
+  if (n_characters >= 0) {
     int64_t n = 0;
     const auto past =
         std::find_if(text.begin(), text.end(), [&](char c) { return (c & 0xc0) != 0x80 && ++n > n_characters; });

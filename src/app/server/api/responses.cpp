@@ -77,14 +77,13 @@ void add_response_routes(HttpServer& server, ServerContext& context) {
     create_response(context, store, request, reply);
   });
   add("GET", "/v1/responses/{response_id}", [store](const HttpRequestPtr& request, const ReplyPtr& reply) {
-    reply->send(200, "application/json", stored(*store, request->path_parameters.at(0)).json);
+    reply_json(*reply, stored(*store, request->path_parameters.at(0)).json);
   });
   add("DELETE", "/v1/responses/{response_id}", [store](const HttpRequestPtr& request, const ReplyPtr& reply) {
     const std::string& id = request->path_parameters.at(0);
     stored(*store, id);
     store->erase(id);
-    reply->send(200, "application/json",
-                fmt::format(R"({{"id":{},"object":"response","deleted":true}})", safe_json_string(id)));
+    reply_json(*reply, fmt::format(R"({{"id":{},"object":"response","deleted":true}})", safe_json_string(id)));
   });
   add("POST", "/v1/responses/{response_id}/cancel", [store](const HttpRequestPtr& request, const ReplyPtr&) {
     stored(*store, request->path_parameters.at(0));

@@ -22,7 +22,7 @@ class ResponsesWholeWriter : public ChatWriter {
     answer_.finish();
     std::string json = answer_.object(answer_.status(), &usage);
     answer_.keep(json);
-    reply_->send(200, "application/json", std::move(json));
+    reply_json(*reply_, std::move(json));
   }
   void fail(const std::exception_ptr& error) override { send_error(*reply_, error); }
 
@@ -62,8 +62,7 @@ class ResponsesStreamWriter : public ChatWriter {
   }
 
   void fail(const std::exception_ptr& error) override {
-    const Json described = Json::parse(describe_error(error).body).at("error");
-    const std::string message = safe_json_string(described.value("message", ""));
+    const std::string message = safe_json_string(describe_error(error).message);
     std::string events;
     append_event(events, "error", fmt::format(R"("code":"server_error","message":{},"param":null)", message));
     const Usage none;

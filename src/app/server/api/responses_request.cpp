@@ -204,8 +204,7 @@ ResponsesRequest read_responses_chat(const ServerContext& context, const Fields&
   chat.words.prompt = "input";
   chat.template_kwargs = template_kwargs(context, body.object("chat_template_kwargs"));
   if (const Json* reasoning = body.object("reasoning")) {
-    const auto effort = Fields(*reasoning, "reasoning.").text("effort");
-    if (effort) set_reasoning_effort(chat.template_kwargs, *effort);
+    read_reasoning_effort(Fields(*reasoning, "reasoning."), "effort", chat.template_kwargs);
   }
   const TemplateTraits traits =
       template_traits(template_of(context, chat), context.options.chat_template_content_format);

@@ -12,8 +12,6 @@
 namespace packhorse::server {
 namespace {
 
-constexpr std::string_view kJsonType = "application/json";
-
 /// vLLM's ModelCard; clients look for max_model_len in it.
 Json model_card(const ServerContext& context, const std::string& name) {
   const Json permission = {{"id", "modelperm-" + name},
@@ -39,7 +37,7 @@ Json model_card(const ServerContext& context, const std::string& name) {
 }
 
 void send_json(Reply& reply, const Json& json) {
-  reply.send(200, kJsonType, json.dump(-1, ' ', false, Json::error_handler_t::replace));
+  reply_json(reply, json.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 void list_models(const ServerContext& context, Reply& reply) {

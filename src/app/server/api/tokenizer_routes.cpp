@@ -17,8 +17,6 @@
 namespace packhorse::server {
 namespace {
 
-constexpr std::string_view kJsonType = "application/json";
-
 /// Tokens of the body's prompt, or of its messages as the chat template renders them.
 std::vector<int32_t> tokens_of(const ServerContext& context, const Fields& body) {
   if (!body.find("messages")) {
@@ -40,21 +38,20 @@ std::string token_texts(const Engine& engine, const std::vector<int32_t>& tokens
   return list += ']';
 }
 
-void tokenize(const ServerContext& context, const HttpRequest& request, Reply& reply) {
-  const Json json = parse_body(request);
+void tokenize(ServerContext& context, const HttpRequestPtr& request, const ReplyPtr& reply) {
+  const Json json = parse_body(*request);
   const Fields body(json);
   requested_model(context, body);
   const bool wants_texts = body.flag("return_token_strs").value_or(false);
   const Engine& engine = context.engine.engine();
   const std::vector<int32_t> tokens = tokens_of(context, body);
-  reply.send(
-      200, kJsonType,
-      fmt::format(R"({{"count":{},"max_model_len":{},"tokens":[{}],"token_strs":{}}})", tokens.size(),
-                  engine.max_model_len(), fmt::join(tokens, ","), wants_texts ? token_texts(engine, tokens) : "null"));
+  reply_json(*reply, fmt::format(R"({{"count":{},"max_model_len":{},"tokens":[{}],"token_strs":{}}})", tokens.size(),
+                                 engine.max_model_len(), fmt::join(tokens, ","),
+                                 wants_texts ? token_texts(engine, tokens) : "null"));
 }
 
-void detokenize(const ServerContext& context, const HttpRequest& request, Reply& reply) {
-  const Json json = parse_body(request);
+void detokenize(ServerContext& context, const HttpRequestPtr& request, const ReplyPtr& reply) {
+  const Json json = parse_body(*request);
   const Fields body(json);
   requested_model(context, body);
   const Json* given = body.array("tokens");
@@ -62,7 +59,7 @@ void detokenize(const ServerContext& context, const HttpRequest& request, Reply&
   const Engine& engine = context.engine.engine();
   const std::vector<int64_t> ids = read_token_ids(context, body, *given, "tokens");
   const std::string text = engine.detokenize({ids.begin(), ids.end()}, false);
-  reply.send(200, kJsonType, fmt::format(R"({{"prompt":{}}})", json_string(text)));
+  reply_json(*reply, fmt::format(R"({{"prompt":{}}})", json_string(text)));
 }
 
 Json token_text(const Engine& engine, std::optional<int32_t> token) {
@@ -81,24 +78,19 @@ void show_tokenizer(const ServerContext& context, Reply& reply) {
                      {"eos_token", token_text(engine, engine.eos_token_id())},
                      {"pad_token", token_text(engine, engine.eos_token_id())},
                      {"chat_template", chat_template.empty() ? Json() : Json(chat_template)}};
-  reply.send(200, kJsonType, info.dump(-1, ' ', false, Json::error_handler_t::replace));
+  reply_json(reply, info.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 }  // namespace
 
 void add_tokenizer_routes(HttpServer& server, ServerContext& context) {
-  const auto add = [&](const char* method, const char* path, auto handle) {
-    server.add_route({.method = method,
-                      .path = path,
-                      .handler = [&context, handle](const HttpRequestPtr& request, const ReplyPtr& reply) {
-                        handle(context, *request, *reply);
-                      }});
-  };
-  add("POST", "/tokenize", tokenize);
-  add("POST", "/detokenize", detokenize);
+  add_post(server, context, "/tokenize", tokenize);
+  add_post(server, context, "/detokenize", detokenize);
   if (!context.options.enable_tokenizer_info_endpoint) return;
-  add("GET", "/tokenizer_info",
-      [](const ServerContext& c, const HttpRequest&, Reply& reply) { show_tokenizer(c, reply); });
+  server.add_route(
+      {.method = "GET", .path = "/tokenizer_info", .handler = [&context](const HttpRequestPtr&, const ReplyPtr& reply) {
+         show_tokenizer(context, *reply);
+       }});
 }
 
 }  // namespace packhorse::server

@@ -1,7 +1,7 @@
 "use strict";
 
-// A little Markdown, as elements whose texts are set as texts: what a model writes is never markup. No pattern here takes
-// more than linear time, and what nests deeper than kDeepest is text.
+// A little Markdown, as elements whose texts are set as texts: what a model writes is never markup. Patterns look back over
+// one line at most, and what nests deeper than kDeepest is text.
 
 const kDeepest = 8;
 
@@ -68,11 +68,12 @@ function appendInline(parent, text, depth = 0) {
 // ---- Blocks ---------------------------------------------------------------
 
 const kItem = /^(\s*)([-*+]|\d{1,9}[.)])(\s+|$)/;
-const kFence = /^ {0,3}(`{3,}|~{3,})([^`]*)$/;
+const kFence = /^ {0,3}(`{3,}(?!`)|~{3,}(?!~))([^`]*)$/;
 const indentOf = (line) => line.length - line.trimStart().length;
 const outdent = (line, width) => line.slice(Math.min(width, indentOf(line)));
 const closes = (line, fence) => line.trim().startsWith(fence) && !line.trim().replaceAll(fence[0], "");
-const cellsOf = (line) => line.trim().replace(/^\|/, "").replace(/\|$/, "").split("|").map((cell) => cell.trim());
+const kBar = /(?<!\\)\|/;
+const cellsOf = (line) => line.trim().replace(/^\|/, "").replace(/(?<!\\)\|$/, "").split(kBar).map((cell) => cell.trim());
 
 /** Whether lines[at] is the head of a table: a line of dashes under as many cells follows. */
 function isTable(lines, at) {
@@ -166,8 +167,8 @@ function tableBlock({ lines }) {
   for (const [i, line] of lines.entries()) {
     if (i === 1) continue;
     const row = table.appendChild(make("tr"));
-    const cells = cellsOf(line);
-    sides.forEach((side, column) => appendInline(row.appendChild(make(i ? "td" : "th", side)), cells[column] ?? ""));
+    const cells = cellsOf(line).slice(0, sides.length); // of a short row no more: a text has as many cells as bars
+    cells.forEach((cell, column) => appendInline(row.appendChild(make(i ? "td" : "th", sides[column])), cell));
   }
   const frame = make("div", "table");
   frame.append(table);

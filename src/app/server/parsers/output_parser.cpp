@@ -61,7 +61,8 @@ std::unique_ptr<ContentStage> content_stage(const OutputParserOptions& options) 
 class StagedParser : public OutputParser {
  public:
   explicit StagedParser(const OutputParserOptions& options) : content_(content_stage(options)) {
-    if (needs_special_tokens(options)) tail_.emplace();
+    // A match has no special tokens; what looks like one is text.
+    if (needs_special_tokens(options) && !options.is_constrained) tail_.emplace();
     if (options.reasoning_parser.empty()) return;
     reasoning_.emplace(reasoning_family(options.reasoning_parser), options.reasoning_open, options.is_constrained,
                        *content_);
@@ -72,10 +73,10 @@ class StagedParser : public OutputParser {
     pass(tail_ ? std::string_view(filtered_ = tail_->add(text)) : text, out);
     return out;
   }
-  OutputDelta finish() override {
+  OutputDelta finish(bool is_cut) override {
     OutputDelta out;
     if (tail_) pass(tail_->finish(), out);
-    reasoning_ ? reasoning_->finish(out) : content_->finish(out);
+    reasoning_ ? reasoning_->finish(out, is_cut) : content_->finish(out);
     return out;
   }
 
@@ -109,6 +110,10 @@ ReasoningMarks reasoning_marks(const OutputParserOptions& options) {
   ReasoningMarks marks{.starts = family.starts, .ends = family.ends};
   if (options.reasoning_open || family.begins_inside) marks.starts.clear();
   return marks;
+}
+
+const std::vector<std::string_view>& reasoning_starts(std::string_view reasoning_parser) {
+  return reasoning_family(reasoning_parser).starts;
 }
 
 const std::vector<std::string_view>& tool_parser_names() {

@@ -62,6 +62,7 @@ const ReasoningFamily& reasoning_family(std::string_view name) {
 ReasoningStage::ReasoningStage(const ReasoningFamily& family, bool is_open, bool is_constrained, ContentStage& content)
     : family_(family),
       is_open_(is_open || family.begins_inside),
+      is_constrained_(is_constrained),
       skips_blanks_(is_open_ || !is_constrained),
       content_(content),
       ends_(ends_of(family, is_constrained)) {
@@ -111,7 +112,9 @@ void ReasoningStage::in_content(std::string_view text, OutputDelta& out) {
   content_.add(content, out);
 }
 
-void ReasoningStage::finish(OutputDelta& out) {
+/// Half a start is no match, if it was cut.
+void ReasoningStage::finish(OutputDelta& out, bool is_cut) {
+  if (where_ == Where::start && is_constrained_ && is_cut) out.reasoning += std::exchange(opening_, {});
   if (where_ == Where::start) start_missing(out);
   out.reasoning += ends_.take();
   if (content_end_) content_.add(content_end_->take(), out);

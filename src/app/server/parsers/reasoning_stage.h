@@ -30,7 +30,7 @@ class ReasoningStage {
  public:
   ReasoningStage(const ReasoningFamily& family, bool is_open, bool is_constrained, ContentStage& content);
   void add(std::string_view text, OutputDelta& out);
-  void finish(OutputDelta& out);
+  void finish(OutputDelta& out, bool is_cut);
 
  private:
   enum class Where { start, reasoning, content };
@@ -40,7 +40,7 @@ class ReasoningStage {
   void start_missing(OutputDelta& out);
 
   const ReasoningFamily& family_;
-  bool is_open_, skips_blanks_;
+  bool is_open_, is_constrained_, skips_blanks_;
   ContentStage& content_;
   Where where_ = Where::start;
   std::string blanks_, opening_;

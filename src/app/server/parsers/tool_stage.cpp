@@ -108,9 +108,4 @@ void NamedCallStage::add(std::string_view text, OutputDelta& out) {
   sink_.move_to(out);
 }
 
-void NamedCallStage::finish(OutputDelta& out) {
-  if (sink_.n_calls() == 0) sink_.begin(name_);
-  sink_.move_to(out);
-}
-
 }  // namespace packhorse::server

@@ -52,7 +52,7 @@ class NamedCallStage : public ContentStage {
  public:
   NamedCallStage(std::string name, IdStyle ids);
   void add(std::string_view text, OutputDelta& out) override;
-  void finish(OutputDelta& out) override;
+  void finish(OutputDelta&) override {}
 
  private:
   std::string name_;
