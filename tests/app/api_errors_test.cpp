@@ -18,15 +18,16 @@ template <class Exception>
 ErrorAnswer described(const Exception& exception) {
   return describe_error(std::make_exception_ptr(exception));
 }
-Json error_of(const ErrorAnswer& answer) { return Json::parse(answer.body).at("error"); }
+Json error_of(const ErrorAnswer& answer) { return Json::parse(error_body(answer)).at("error"); }
 
 TEST(ApiErrors, body) {
-  EXPECT_EQ(error_body(404, "no \"x\"\n", "model"),
+  EXPECT_EQ(error_body(HttpError(404, "no \"x\"\n", "model")),
             R"({"error":{"message":"no \"x\"\n","type":"NotFoundError","param":"model","code":404}})");
-  EXPECT_EQ(error_body(400, "bad"), R"({"error":{"message":"bad","type":"BadRequestError","param":null,"code":400}})");
-  EXPECT_EQ(error_body(401, "no key"),
+  EXPECT_EQ(error_body(HttpError(400, "bad")),
+            R"({"error":{"message":"bad","type":"BadRequestError","param":null,"code":400}})");
+  EXPECT_EQ(error_body(HttpError(401, "no key")),
             R"({"error":{"message":"no key","type":"AuthenticationError","param":null,"code":401}})");
-  EXPECT_TRUE(Json::accept(error_body(400, "\xff", "\xc3")));
+  EXPECT_TRUE(Json::accept(error_body(HttpError(400, "\xff", "\xc3"))));
 }
 
 TEST(ApiErrors, engine_errors_name_the_field) {
@@ -51,8 +52,8 @@ TEST(ApiErrors, fault_092_what_is_ours_stays_ours) {
        {described(Error(ErrorKind::internal, secret)), described(Error(ErrorKind::model, secret)),
         described(Error(ErrorKind::io, secret)), described(std::runtime_error(secret))}) {
     EXPECT_EQ(answer.status, 500);
-    EXPECT_THAT(answer.body, Not(HasSubstr("srv")));
-    EXPECT_THAT(answer.body, Not(HasSubstr("0x7f")));
+    EXPECT_THAT(error_body(answer), Not(HasSubstr("srv")));
+    EXPECT_THAT(error_body(answer), Not(HasSubstr("0x7f")));
   }
   EXPECT_EQ(described(Error(ErrorKind::resource, "no memory")).status, 503);
   EXPECT_EQ(described(std::bad_alloc()).status, 503);
@@ -68,9 +69,9 @@ TEST(ApiErrors, http_errors_say_all_themselves) {
   testing::RecordingReply reply;
   send_error(reply, std::make_exception_ptr(HttpError(404, "gone")));
   EXPECT_EQ(reply.status, 404);
-  EXPECT_EQ(reply.body, error_body(404, "gone"));
+  EXPECT_EQ(reply.body, error_body(HttpError(404, "gone")));
   EXPECT_EQ(error_events(std::make_exception_ptr(HttpError(404, "gone"))),
-            "data: " + error_body(404, "gone") + "\n\ndata: [DONE]\n\n");
+            "data: " + error_body(HttpError(404, "gone")) + "\n\ndata: [DONE]\n\n");
 }
 
 TEST(JsonText, strings_are_what_a_parser_reads_back) {

@@ -271,11 +271,11 @@ TEST(MessagesFormat, a_stream_says_the_same) {
 }
 
 TEST(MessagesFormat, errors) {
-  const ErrorAnswer refused = describe_messages_error(std::make_exception_ptr(HttpError(400, "bad", "x")));
+  const Response refused = messages_error(std::make_exception_ptr(HttpError(400, "bad", "x")));
   EXPECT_EQ(refused.status, 400);
   EXPECT_EQ(Json::parse(refused.body),
             Json::parse(R"({"type": "error", "error": {"type": "invalid_request_error", "message": "bad"}})"));
-  const ErrorAnswer full = describe_messages_error(std::make_exception_ptr(HttpError(503, "full")));
+  const Response full = messages_error(std::make_exception_ptr(HttpError(503, "full")));
   EXPECT_EQ(Json::parse(full.body)["error"]["type"], "overloaded_error");
 }
 

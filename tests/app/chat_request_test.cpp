@@ -1,8 +1,9 @@
-// Rows 65, 82, 87 and 90 of the fault catalogue: what a chat may consist of.
+// Row 65 of the fault catalogue, and what becomes of the requests of the three notations for chats.
 #include "app/server/api/chat_request.h"
 
 #include <gmock/gmock.h>
 
+#include "app/chat_testing.h"
 #include "app/server/api/chat_run.h"
 #include "app/server/api/messages_request.h"
 #include "app/server/api/responses_request.h"
@@ -14,200 +15,6 @@ namespace {
 using ::testing::HasSubstr;
 using testing::refusal;
 using testing::SmallServer;
-
-Json messages_of(const std::string& messages, const TemplateTraits& traits = {}) {
-  const Json body = Json::parse(R"({"messages": )" + messages + "}");
-  return read_messages(Fields(body), "messages", traits);
-}
-
-HttpError refused_messages(const std::string& messages) {
-  return refusal([&] { messages_of(messages); });
-}
-
-ChatTools tools_of(const std::string& body_text) {
-  const Json body = Json::parse(body_text);
-  return read_tools(Fields(body));
-}
-
-HttpError refused_tools(const std::string& body) {
-  return refusal([&] { tools_of(body); });
-}
-
-constexpr const char* kWeather = R"({"type": "function", "function": {"parameters": {"type": "object", "properties":
-    {"city": {"type": "string"}}, "required": ["city"]}, "name": "weather", "description": "d", "strict": true}})";
-
-TEST(ChatMessages, text_parts_become_one_text_or_stay_parts) {
-  const std::string message = R"([{"role": "user", "name": "ann", "content": [{"type": "text", "text": "a"}, "b"]}])";
-  EXPECT_EQ(messages_of(message), Json::parse(R"([{"role": "user", "content": "a\nb", "name": "ann"}])"));
-  EXPECT_EQ(messages_of(message, {.wants_parts = true})[0]["content"],
-            Json::parse(R"([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])"));
-  EXPECT_EQ(messages_of(R"([{"role": "user", "content": "a"}])", {.wants_parts = true})[0]["content"],
-            Json::parse(R"([{"type": "text", "text": "a"}])"));
-}
-
-TEST(ChatMessages, arguments_of_calls_become_objects) {
-  const Json messages = messages_of(R"([{"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "type":
-      "function", "function": {"name": "f", "arguments": "{\"b\": 1, \"a\": [2]}"}}, {"function": {"name": "g",
-      "arguments": ""}}]}, {"role": "tool", "tool_call_id": "c1", "content": "3"}])");
-  EXPECT_EQ(messages, Json::parse(R"([{"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function":
-      {"name": "f", "arguments": {"b": 1, "a": [2]}}}, {"type": "function", "function": {"name": "g", "arguments":
-      {}}}], "content": ""}, {"role": "tool", "content": "3", "tool_call_id": "c1"}])"));
-  const HttpError error = refused_messages(R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f",
-      "arguments": "[1]"}}]}])");
-  EXPECT_EQ(error.param, "messages[0].tool_calls[0].function.arguments");
-}
-
-TEST(ChatMessages, an_answer_without_content_has_an_empty_one) {
-  for (const char* message :
-       {R"([{"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f"}}]}])",
-        R"([{"role": "assistant", "reasoning": "hm"}])", R"([{"role": "assistant", "content": null}])",
-        R"([{"role": "assistant"}])", R"([{"role": "assistant", "content": []}])",
-        R"([{"role": "tool", "tool_call_id": "c", "content": null}])", R"([{"role": "tool", "content": []}])"}) {
-    EXPECT_EQ(messages_of(message)[0]["content"], "") << message;
-    EXPECT_EQ(messages_of(message, {.wants_parts = true})[0]["content"], Json::array()) << message;
-  }
-}
-
-TEST(ChatMessages, the_template_decides_about_roles) {
-  const std::string longest(64, 'k');
-  for (const std::string& role : {std::string("king"), longest}) {
-    EXPECT_EQ(messages_of(R"([{"role": ")" + role + R"(", "content": "x"}])")[0]["role"], role);
-  }
-  EXPECT_EQ(refused_messages(R"([{"role": "k)" + longest + R"(", "content": "x"}])").param, "messages[0].role");
-}
-
-TEST(ChatMessages, developer_is_system_where_the_template_knows_no_better) {
-  const std::string message = R"([{"role": "developer", "content": "x"}])";
-  EXPECT_EQ(messages_of(message)[0]["role"], "system");
-  EXPECT_EQ(messages_of(message, {.knows_developer = true})[0]["role"], "developer");
-}
-
-TEST(ChatMessages, the_template_shows_whether_it_wants_parts) {
-  EXPECT_TRUE(template_traits("{%- for part in message['content'] -%}", "auto").wants_parts);
-  EXPECT_TRUE(template_traits("{% for part in message.content %}", "").wants_parts);
-  EXPECT_FALSE(template_traits("{% for m in messages %}{{ m.content }}{% endfor %}", "auto").wants_parts);
-  EXPECT_TRUE(template_traits("", "openai").wants_parts);
-  EXPECT_FALSE(template_traits("{% for part in message.content %}", "string").wants_parts);
-}
-
-TEST(ChatMessages, fault_082_messages_that_are_none) {
-  struct Case {
-    const char* messages;
-    const char* param;
-  };
-  const Case cases[] = {
-      {"[]", "messages"},
-      {"null", "messages"},
-      {"{}", "messages"},
-      {"[1]", "messages[0]"},
-      {R"([{"content": "x"}])", "messages[0].role"},
-      {R"([{"role": "", "content": "x"}])", "messages[0].role"},
-      {R"([{"role": 1, "content": "x"}])", "messages[0].role"},
-      {R"([{"role": "user"}])", "messages[0].content"},
-      {R"([{"role": "user", "content": null}])", "messages[0].content"},
-      {R"([{"role": "assistant", "content": 5}])", "messages[0].content"},
-      {R"([{"role": "system", "content": null}])", "messages[0].content"},
-      {R"([{"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}}])",
-       "messages[0].function_call"},
-      {R"([{"role": "user", "content": []}])", "messages[0].content"},
-      {R"([{"role": "user", "content": 5}])", "messages[0].content"},
-      {R"([{"role": "user", "content": [5]}])", "messages[0].content[0]"},
-      {R"([{"role": "user", "content": [{"type": "text"}]}])", "messages[0].content[0].text"},
-      {R"([{"role": "assistant", "tool_calls": [{"function": {}}]}])", "messages[0].tool_calls[0].function.name"},
-  };
-  for (const Case& c : cases) {
-    const HttpError error = refused_messages(c.messages);
-    EXPECT_EQ(error.status, 400) << c.messages;
-    EXPECT_EQ(error.param, c.param) << c.messages;
-  }
-}
-
-TEST(ChatMessages, fault_090_nothing_is_fetched) {
-  for (const char* part :
-       {R"({"type": "image_url", "image_url": {"url": "http://169.254.169.254/"}})",
-        R"({"type": "input_audio", "input_audio": {}})", R"({"type": "file", "file": "file://x"})"}) {
-    const HttpError error = refused_messages(R"([{"role": "user", "content": [)" + std::string(part) + "]}]");
-    EXPECT_EQ(error.status, 400);
-    EXPECT_THAT(error.message, HasSubstr("is not supported"));
-    EXPECT_EQ(error.param, "messages[0].content[0].type");
-  }
-}
-
-TEST(ChatTools, definitions_have_the_order_that_templates_print) {
-  const ChatTools tools = tools_of(R"({"tools": [)" + std::string(kWeather) + "]}");
-  EXPECT_EQ(tools.mode, ToolMode::parsed);
-  EXPECT_EQ(tools.definitions.dump(),
-            R"([{"type":"function","function":{"name":"weather","description":"d","parameters":{"type":"object",)"
-            R"("properties":{"city":{"type":"string"}},"required":["city"]}}}])");
-}
-
-TEST(ChatTools, choices) {
-  const std::string tools = R"({"tools": [)" + std::string(kWeather) + R"(], "tool_choice": )";
-  EXPECT_EQ(tools_of(tools + R"("none"})").mode, ToolMode::none);
-  EXPECT_EQ(tools_of(tools + R"("auto"})").mode, ToolMode::parsed);
-  EXPECT_EQ(tools_of(tools + R"("required"})").mode, ToolMode::required);
-  const ChatTools named = tools_of(tools + R"({"type": "function", "function": {"name": "weather"}}})");
-  EXPECT_EQ(named.mode, ToolMode::named);
-  EXPECT_EQ(named.name, "weather");
-  EXPECT_EQ(Json::parse(*tool_constraint(named).json)["required"], Json::array({"city"}));
-  EXPECT_EQ(tools_of("{}").mode, ToolMode::none);
-  EXPECT_EQ(tools_of(R"({"tools": [{"function": {"name": "f"}}], "tool_choice": {"function": {"name": "f"}}})").mode,
-            ToolMode::named)
-      << "function is what type means where it is left out";
-  EXPECT_EQ(tools_of(R"({"tool_choice": "none"})").mode, ToolMode::none);
-}
-
-TEST(ChatTools, a_tool_without_parameters_takes_none) {
-  const std::string tool = R"({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": )";
-  const Json none = Json::parse(R"({"type": "object", "properties": {}})");
-  const ChatTools named = tools_of(tool + R"({"type": "function", "function": {"name": "f"}}})");
-  EXPECT_EQ(Json::parse(*tool_constraint(named).json), none);
-  const Json required = Json::parse(*tool_constraint(tools_of(tool + R"("required"})")).json);
-  EXPECT_EQ(required["items"]["anyOf"][0]["properties"]["parameters"], none);
-}
-
-TEST(ChatTools, references_still_point_into_their_own_schema) {
-  ChatTools tools = tools_of(R"({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"$defs":
-      {"T": {"type": "object"}}, "type": "object", "properties": {"t": {"$ref": "#/$defs/T"}, "$ref": {"type":
-      "string"}}}}}], "tool_choice": "required", "parallel_tool_calls": false})");
-  const Json schema = Json::parse(*tool_constraint(tools).json);
-  EXPECT_EQ(schema["minItems"], 1);
-  EXPECT_EQ(schema["maxItems"], 1);
-  const Json& parameters = schema["items"]["anyOf"][0]["properties"]["parameters"];
-  const std::string reference = parameters["properties"]["t"]["$ref"];
-  EXPECT_EQ(schema.at(Json::json_pointer(reference.substr(1))), Json::parse(R"({"type": "object"})"));
-  EXPECT_EQ(parameters["properties"]["$ref"]["type"], "string");
-}
-
-TEST(ChatTools, fault_087_tools_that_are_none) {
-  const std::string weather = kWeather;
-  struct Case {
-    std::string body;
-    const char* param;
-  };
-  const Case cases[] = {
-      {R"({"tools": {}})", "tools"},
-      {R"({"tools": [1]})", "tools[0]"},
-      {R"({"tools": [{"type": "web_search"}]})", "tools[0].type"},
-      {R"({"tools": [{"type": "function"}]})", "tools[0].function"},
-      {R"({"tools": [{"type": "function", "function": {"name": ""}}]})", "tools[0].function.name"},
-      {R"({"tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]})",
-       "tools[0].function.parameters"},
-      {R"({"tools": [)" + weather + "," + weather + "]}", "tools[1]"},
-      {R"({"tool_choice": "auto"})", "tool_choice"},
-      {R"({"tool_choice": "required"})", "tool_choice"},
-      {R"({"tools": [)" + weather + R"(], "tool_choice": "any"})", "tool_choice"},
-      {R"({"tools": [)" + weather + R"(], "tool_choice": 1})", "tool_choice"},
-      {R"({"tools": [)" + weather + R"(], "tool_choice": {"type": "function", "function": {"name": "x"}}})",
-       "tool_choice"},
-      {R"({"tools": [)" + weather + R"(], "tool_choice": {"type": "function"}})", "tool_choice"},
-  };
-  for (const Case& c : cases) {
-    const HttpError error = refused_tools(c.body);
-    EXPECT_EQ(error.status, 400) << c.body;
-    EXPECT_EQ(error.param, c.param) << c.body;
-  }
-}
 
 class ChatRequests : public ::testing::Test {
  protected:
@@ -288,6 +95,29 @@ TEST_F(ChatRequests, kwargs_of_the_request_go_over_those_of_the_server) {
   EXPECT_EQ(refused(R"(, "reasoning_effort": "huge")").param, "reasoning_effort");
 }
 
+TEST_F(ChatRequests, kwargs_are_as_few_as_other_names) {
+  Json kwargs = Json::object();
+  for (size_t i = 0; i <= kMaxFields; ++i) kwargs["k" + std::to_string(i)] = 1;
+  EXPECT_EQ(refused(R"(, "chat_template_kwargs": )" + kwargs.dump()).param, "chat_template_kwargs");
+  kwargs.erase("k0");
+  EXPECT_EQ(chat(R"(, "chat_template_kwargs": )" + kwargs.dump()).template_kwargs.size(), kMaxFields);
+}
+
+TEST_F(ChatRequests, tools_that_may_not_be_called_can_be_kept_from_the_template) {
+  context().options.trust_request_chat_template = true;
+  const auto sees_tools = [](const std::string& choice) {
+    return text(R"(, "chat_template": "{{ tools[0].function.name if tools else 'none' }}", "tools": [)" +
+                std::string(kWeather) + R"(], "tool_choice": )" + choice) != "none";
+  };
+  EXPECT_TRUE(sees_tools(R"("none")"));
+  context().options.exclude_tools_when_tool_choice_none = true;
+  EXPECT_FALSE(sees_tools(R"("none")"));
+  EXPECT_TRUE(sees_tools(R"("required")"));
+  EXPECT_TRUE(sees_tools(R"("auto")"));
+  context().options.exclude_tools_when_tool_choice_none = false;
+  context().options.trust_request_chat_template = false;
+}
+
 TEST_F(ChatRequests, auto_needs_to_know_how_the_model_calls) {
   ChatRequest with_tools = chat(R"(, "tools": [)" + std::string(kWeather) + "]");
   EXPECT_EQ(refusal([&] { parser_options(context(), with_tools); }).param, "tool_choice");
@@ -363,7 +193,7 @@ TEST_F(ChatRequests, responses_that_are_refused) {
       {R"({"input": "x", "n": 2})", "n"},
       {R"({"input": "x", "tools": [{"type": "web_search"}]})", "tools[0].type"},
       {R"({"input": "x", "tool_choice": "required"})", "tool_choice"},
-      {R"({"input": "x", "reasoning": {"effort": "huge"}})", "reasoning_effort"},
+      {R"({"input": "x", "reasoning": {"effort": "huge"}})", "reasoning.effort"},
       {R"({"input": "x", "metadata": 1})", "metadata"},
   };
   for (const Case& c : cases) {
@@ -452,6 +282,8 @@ TEST_F(ChatRequests, output_config_is_effort_and_format) {
   EXPECT_EQ(chat.params.structured_outputs->json, R"({"type":"object"})");
   body["response_format"] = Json{{"type", "json_object"}};
   EXPECT_EQ(refusal([&] { read_messages_chat(context(), Fields(body), true); }).param, "output_config");
+  body["output_config"]["effort"] = "huge";
+  EXPECT_EQ(refusal([&] { read_messages_chat(context(), Fields(body), true); }).param, "output_config.effort");
 }
 
 TEST_F(ChatRequests, an_answer_that_was_begun_is_continued) {

@@ -78,7 +78,7 @@ TEST_F(CompletionsFormat, whole_answer) {
 TEST_F(CompletionsFormat, choices_are_numbered_over_prompts_and_answers) {
   CompletionShape two = shape();
   two.n = 2;
-  two.return_token_ids = two.usage_details = true;
+  two.return_token_ids = two.details.cached_tokens = true;
   CompletionFormat f = format(two, {}, 2);
   CompletionOutput second = part("b", {2}, "stop");
   second.index = 1;

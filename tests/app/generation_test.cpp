@@ -61,7 +61,7 @@ struct Story {
                 },
             .on_error =
                 [this](const std::exception_ptr& failure) {
-                  error = describe_error(failure).body;
+                  error = error_body(describe_error(failure));
                   ++n_ends;
                   reply->end();
                 }};

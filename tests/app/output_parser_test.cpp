@@ -93,6 +93,13 @@ TEST(ReasoningParsers, ConstrainedContentIsAllThatFollows) {
   EXPECT_EQ(read(constrained("deepseek_r1"), "\n<think>x</think>y").reasoning, "x");
   EXPECT_EQ(read(constrained("kimi_k2"), "x<|tool_calls_section_begin|>y").content, "");
   EXPECT_EQ(read(constrained("hunyuan_a13b"), "<think>\nx\n</think>\n<answer>\ny\n</answer>").content, "y\n</answer>");
+  EXPECT_EQ(read(constrained("qwen3"), "end</s><|im_end|>").content, "end</s><|im_end|>");
+
+  const auto cut = make_output_parser(constrained("qwen3"));
+  EXPECT_TRUE(cut->add("<thin").empty());
+  const OutputDelta rest = cut->finish(/*is_cut=*/true);
+  EXPECT_EQ(rest.reasoning, "<thin");
+  EXPECT_EQ(rest.content, "");
 }
 
 TEST(ReasoningParsers, Marks) {
@@ -102,6 +109,7 @@ TEST(ReasoningParsers, Marks) {
   EXPECT_THAT(reasoning_marks(reasoning("qwen3", true)).starts, ElementsAre());
   EXPECT_THAT(reasoning_marks(reasoning("kimi_k2")).starts, ElementsAre());
   EXPECT_THAT(reasoning_marks(reasoning("kimi_k2")).ends, ElementsAre("</think>"));
+  EXPECT_THAT(reasoning_starts("kimi_k2"), ElementsAre("<think>"));
 }
 
 TEST(OutputParsers, NamesAreChecked) {

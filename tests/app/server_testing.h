@@ -104,10 +104,7 @@ HttpError refusal(Action&& action) {
     return error;
   } catch (const Error&) {
     const ErrorAnswer answer = describe_error(std::current_exception());
-    const Json error = Json::parse(answer.body).at("error");
-    const Json& param = error.at("param");
-    return HttpError(answer.status, error.at("message"),
-                     param.is_null() ? std::optional<std::string>() : param.get<std::string>());
+    return HttpError(answer.status, answer.message, answer.param);
   }
   return HttpError(200, "nothing was thrown");
 }

@@ -305,6 +305,7 @@ TEST(ToolParsers, RequiredAndNamed) {
   EXPECT_EQ(named.content, "");
   ASSERT_EQ(named.calls.size(), 1u);
   expect_call(named.calls[0], "f", "{\"a\": \"\xc3\xa4\"}");
+  EXPECT_TRUE(read(options, "<think>hm").calls.empty()) << "what never began is no call";
 }
 
 TEST(ToolParsers, NoToolsMeansContent) {

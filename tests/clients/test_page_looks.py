@@ -46,7 +46,8 @@ def test_no_text_is_too_much(server, browser, unit):
     ("3) a\n- b", "<ol start=\"3\"><li>a</li></ol><ul><li>b</li></ul>"),
     ("> a\n> > b\n\n---", "<blockquote><p>a</p><blockquote><p>b</p></blockquote></blockquote><hr>"),
     ("|a|b|\n|:-:|--:|\n|1|", '<div class="table"><table><tr><th class="middle">a</th><th class="right">b</th></tr>'
-                             '<tr><td class="middle">1</td><td class="right"></td></tr></table></div>'),
+                             '<tr><td class="middle">1</td></tr></table></div>'),
+    ("|a|b \\| c|\n|-|-|", '<div class="table"><table><tr><th>a</th><th>b | c</th></tr></table></div>'),
     ("a | b\nc", "<p>a | b\nc</p>"),
 ])  # fmt: skip
 def test_markdown(server, browser, text, html):

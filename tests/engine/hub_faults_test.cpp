@@ -203,14 +203,13 @@ TEST_F(HubFaults, stops_when_the_report_throws) {
     return std::string();
   });
   settings_.endpoint = *parse_url(server.url());
-  settings_.timeout = std::chrono::seconds(3);
-  const auto begin = std::chrono::steady_clock::now();
+  settings_.timeout = std::chrono::hours(1);
   int n_calls = 0;
   settings_.on_progress = [&](std::string_view, uint64_t, uint64_t) {
     if (++n_calls == 3) throw std::runtime_error("stop");
   };
   EXPECT_THROW(fetch(*parse_reference("org/name"), Need::model, settings_), std::runtime_error);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+  EXPECT_EQ(n_calls, 3);
   done = true;
 }
 

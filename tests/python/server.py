@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,6 +122,16 @@ class Server:
                     yield json.loads(data)
         finally:
             connection.close()
+
+    def wait_for_line(self, found, timeout=5):
+        """The first line of the log that `found` takes."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            for line in list(self.log):
+                if found(line):
+                    return line
+            time.sleep(0.02)
+        raise AssertionError(f"no such line in {self.log[-5:]}")
 
     def signal(self, number):
         self.process.send_signal(number)

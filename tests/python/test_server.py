@@ -1,22 +1,15 @@
-"""packhorse serve: how it starts, what its settings come from, and how it ends."""
+"""packhorse serve: how it starts, what its settings come from, its access log and its page."""
 
-import http.client
 import json
 import os
-import re
-import signal
 import socket
 import subprocess
-import threading
-import time
-from pathlib import Path
 
 import pytest
 
 from checkpoint_files import llama_weights, write_float_directory
 from conftest import ROOT
 from packhorse import LLM, SamplingParams
-from packhorse.arguments import ACCEPTED, NOT_SUPPORTED, OLD
 from server import Server
 
 GREEDY = {"temperature": 0, "max_tokens": 12, "ignore_eos": True, "return_token_ids": True}
@@ -72,7 +65,8 @@ def test_a_model_that_cannot_be_loaded_ends_it(program):
         (["--port", "99999"], ["--port", "99999", "65535"]),
         (["--max-queue", "-1"], ["--max-queue"]),
         (["--header-timeout", "soon"], ["--header-timeout", "soon"]),
-        (["--ssl-certfile", "x.pem"], ["--ssl-keyfile"]),
+        (["--ssl-certfile", "x.pem"], ["--ssl-certfile", "x.pem"]),
+        (["--ssl-keyfile", "x.pem"], ["--ssl-certfile", "--ssl-keyfile"]),
         (["--allowed-origins", '[1, "a"]'], ["--allowed-origins", "JSON list"]),
         (["--allow-credentials"], ["--allowed-origins"]),
         (["--tool-call-parser", "nobody"], ["--tool-call-parser", "nobody", "hermes"]),
@@ -91,7 +85,7 @@ def test_a_model_that_cannot_be_loaded_ends_it(program):
         (["--override-generation-config", "{"], ["override_generation_config", "byte 1"]),
         (["--override-generation-config.temprature", "1"], ["override_generation_config", "temprature", "temperature"]),
         (["--override-generation-config", '{"temperature": 3}'], ["override_generation_config", "temperature", "3"]),
-        (["--ssl-ciphers", "x"], ["--ssl-certfile"]),
+        (["--ssl-ciphers", "x"], ["--ssl-certfile", "--ssl-ciphers"]),
         (["--template-output-mb", "0"], ["--template-output-mb"]),
         (["--pipeline-parallel-size", "2"], ["--pipeline-parallel-size", "2"]),
         (["--config", "no-such-file.yaml"], []),
@@ -107,15 +101,6 @@ def test_without_a_model_it_says_so(program):
     assert_refused(run_serve(program), 2, "MODEL")
 
 
-def test_vllms_own_flags_are_known(program):
-    """All arguments that the Python side takes for vLLM's sake are flags here: none is 'unknown'."""
-    names = {*ACCEPTED, *OLD, *NOT_SUPPORTED} - {"guided_decoding", "numa_bind", "weights_load_device"}
-    for name in sorted(names):
-        flag = "--" + name.replace("_", "-")
-        result = run_serve(program, "no-such-model", "--port", "0", f"{flag}=1")
-        assert "unknown option" not in result.stderr, result.stderr
-
-
 def test_sampling_defaults_of_the_flags(nf4_directory):
     flags = ["--max-model-len", "64", "--enable-log-requests", "--override-generation-config.temperature", "0",
              "--override-generation-config.max_new_tokens", "3"]  # fmt: skip
@@ -123,6 +108,7 @@ def test_sampling_defaults_of_the_flags(nf4_directory):
         for asked, got in ((None, 3), (2, 2), (9, 3)):
             body = {"prompt": "Hello", "ignore_eos": True, **({"max_tokens": asked} if asked else {})}
             assert server.post("/v1/completions", body).json()["usage"]["completion_tokens"] == got
+        server.stop()  # which writes what it has to say
         lines = [line for line in server.log if "max_tokens=" in line]
         assert len(lines) == 3 and all("temperature=0 " in line for line in lines), lines
 
@@ -261,161 +247,14 @@ def float_directory(tmp_path_factory, nf4_directory, bf16_gguf):
     return folder
 
 
-# ---- How it ends -----------------------------------------------------------
-
-LONG = {"prompt": "Once upon a time", "max_tokens": 4000, "temperature": 0, "ignore_eos": True}
-
-
-class Reader(threading.Thread):
-    """Reads a stream to its end; `began` is set by the first event."""
-
-    def __init__(self, server, body):
-        super().__init__(daemon=True)
-        self.server, self.body, self.events, self.failure = server, body, [], None
-        self.began = threading.Event()
-        self.start()
-
-    def run(self):
-        try:
-            for event in self.server.stream("/v1/completions", self.body):
-                self.events.append(event)
-                self.began.set()
-        except Exception as error:  # what a client would see
-            self.failure = error
-        self.began.set()
-
-
-def test_fault_109_sigterm_lets_requests_finish():
-    with Server("demo") as server:
-        readers = [Reader(server, {**LONG, "max_tokens": 60}) for _ in range(4)]
-        assert all(reader.began.wait(60) for reader in readers)
-        server.signal(signal.SIGTERM)
-        time.sleep(0.2)
-        if server.process.poll() is None:
-            health = server.get("/health").status
-            assert health == 503
-            late = server.post("/v1/completions", {**LONG, "max_tokens": 1})
-            assert late.status == 503 and "retry-after" in late.headers
-        assert server.wait(60) == 0
-        for reader in readers:
-            reader.join(10)
-            assert reader.failure is None
-            assert reader.events[-1]["choices"][0]["finish_reason"] == "length"
-
-
-def test_fault_109_what_takes_too_long_is_ended_with_an_error_event():
-    with Server("demo", "--shutdown-timeout", "0.5") as server:
-        reader = Reader(server, LONG)
-        assert reader.began.wait(60)
-        n_before = len(reader.events)
-        server.signal(signal.SIGTERM)
-        assert server.wait(60) == 0
-        reader.join(60)
-        assert reader.failure is None and "error" in reader.events[-1]
-        assert len(reader.events) > n_before + 2  # it went on for a while
-
-
-@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_fault_109_a_second_signal_ends_at_once(number, status):
-    with Server("demo", "--shutdown-timeout", "3600") as server:
-        reader = Reader(server, LONG)
-        assert reader.began.wait(60)
-        server.signal(signal.SIGTERM)
-        while server.get("/health").status == 200:
-            time.sleep(0.01)
-        assert server.process.poll() is None
-        server.signal(number)
-        assert server.wait(60) == status
-
-
-def test_fault_109_two_signals_at_once(program):
-    with Server("demo") as server:
-        reader = Reader(server, LONG)
-        assert reader.began.wait(60)
-        server.signal(signal.SIGSTOP)
-        server.signal(signal.SIGINT)
-        server.signal(signal.SIGTERM)
-        server.signal(signal.SIGCONT)
-        assert server.wait(60) in (130, 143)
-
-
-def test_fault_110_nobody_reads_standard_error(program):
-    """It is full; the server goes on, and ends when it is told to."""
-    reading, writing = os.pipe()
-    command = [program, "serve", "demo", "--port", "0", "--shutdown-timeout", "0.5"]
-    process = subprocess.Popen(command, stderr=writing, stdout=subprocess.DEVNULL)
-    try:
-        port = int(re.search(rb":(\d+) \(loaded", os.read(reading, 4096))[1])
-        threading.Thread(target=os.write, args=(writing, bytes(1 << 20)), daemon=True).start()  # never returns
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        body = json.dumps({"prompt": "x", "max_tokens": 4000, "ignore_eos": True, "stream": True})
-        connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
-        connection.getresponse().read(10)
-        process.terminate()
-        assert process.wait(10) == 0
-    finally:
-        process.kill()
-        process.wait()
-        os.close(reading)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_fault_110_without_requests_it_ends_at_once(number):
-    with Server("demo", "--shutdown-timeout", "3600") as server:
-        server.signal(number)
-        assert server.wait(60) == 0
-
-
-def state(task):
-    """Of a thread: R while it runs."""
-    return (task / "stat").read_text().rsplit(")", 1)[1].split()[0]
-
-
-def test_fault_110_closed_outputs_harm_nothing(program):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = f"exec {program} serve demo --port {port} >&- 2>&-"
-    process = subprocess.Popen(["sh", "-c", command], stdin=subprocess.DEVNULL)
-    try:
-        answers = 0
-        for _ in range(300):
-            try:
-                with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-                    connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                    answers += connection.recv(100).startswith(b"HTTP/1.1 200")
-            except OSError:
-                time.sleep(0.1)
-            if answers == 20:
-                break
-        assert answers == 20
-        deadline = time.monotonic() + 60
-        while any(state(task) == "R" for task in Path(f"/proc/{process.pid}/task").iterdir()):  # it does not spin
-            assert time.monotonic() < deadline
-        process.terminate()
-        assert process.wait(10) == 0
-    finally:
-        process.kill()
-        process.wait()
-
-
 # ---- Logs and pages ----------------------------------------------------------
-
-
-def wait_for_line(server, found, timeout=5):
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        for line in list(server.log):
-            if found(line):
-                return line
-        time.sleep(0.02)
-    raise AssertionError(f"no such line in {server.log[-5:]}")
 
 
 def test_the_access_log_holds_no_secrets():
     with Server("demo", "--access-log-format", "json", "--api-key", "very-secret") as server:
         headers = {"Authorization": "Bearer very-secret", "X-Request-Id": "my-id"}
         server.post("/v1/completions?token=hidden", {"prompt": "private words", "max_tokens": 2}, headers)
-        line = json.loads(wait_for_line(server, lambda line: "my-id" in line))
+        line = json.loads(server.wait_for_line(lambda line: "my-id" in line))
         assert line["method"] == "POST" and line["path"] == "/v1/completions" and line["status"] == 200
         assert line["client"].startswith("127.0.0.1") and line["seconds"] > 0 and line["request_id"] == "my-id"
         text = "\n".join(server.log)
@@ -426,19 +265,8 @@ def test_paths_without_lines_in_the_access_log():
     with Server("demo", "--disable-access-log-for-endpoints", "/health, /metrics") as server:
         for path in ("/health", "/metrics?a", "/health/x", "/version"):
             server.get(path)
-        wait_for_line(server, lambda line: "/version" in line)
+        server.wait_for_line(lambda line: "/version" in line)
         assert [line.split('"')[1] for line in server.log if '"GET ' in line] == ["GET /health/x", "GET /version"]
-
-
-def test_lines_about_garbage_are_few(idle):
-    before = len(idle.log)
-    for _ in range(50):
-        with idle.socket() as connection:
-            connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
-            connection.recv(1000)
-    time.sleep(0.3)
-    assert len(idle.log) - before < 15
-    assert idle.get("/health").status == 200
 
 
 def test_the_chat_page_is_whole(idle):

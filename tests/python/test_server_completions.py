@@ -216,3 +216,8 @@ def test_prompts_are_logged_when_asked_for_alone(nf4_directory):
             log = "\n".join(server.log)
         assert ("prompt 'Secret wö...'" in log) == ("max_tokens=2" in log) == is_there, log
         assert "rds" not in log
+    with Server(nf4_directory, "--enable-log-requests", "--max-log-len", 0) as server:
+        assert server.post("/v1/completions", {"prompt": "Secret", "max_tokens": 2}).status == 200
+        server.stop()
+        log = "\n".join(server.log)
+    assert "max_tokens=2" in log and "S" not in log.partition("prompt '")[2].partition("'")[0]

@@ -107,11 +107,6 @@ def test_fault_066_067_069_070_limits_are_those_of_the_flags(nf4_directory):
         assert_unharmed(server)
 
 
-def test_a_body_without_room_for_it_is_a_wrong_flag(run_program):
-    result = run_program("serve", "no-such-model", "--max-body-mb", 300)
-    assert result.returncode == 2 and "--max-bodies-mb" in result.stderr and "300" in result.stderr
-
-
 def test_fault_075_every_route_asks_for_a_key(nf4_directory):
     docs = (Path(__file__).parents[2] / "docs/server.md").read_text()
     table = docs[docs.index("| route |") : docs.index("Chats, responses, messages")]

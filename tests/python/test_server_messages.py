@@ -137,4 +137,6 @@ def test_errors_have_anthropics_shape(server):
         assert answer.status == status, answer.text
         error = answer.json()
         assert error["type"] == "error" and error["error"]["type"] == kind and error["error"]["message"]
+    wrong_method = server.get("/v1/messages")
+    assert (wrong_method.status, wrong_method.json()["error"]["type"]) == (405, "invalid_request_error")
     assert server.get("/health").status == 200

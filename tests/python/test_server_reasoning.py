@@ -124,6 +124,13 @@ def test_the_beginning_of_an_answer_binds_at_once(asks):
     assert messages(asks, **body)[0][0]["reasoning"] is not None
 
 
+def test_a_marker_of_another_parser_opens_no_reasoning(asks):
+    body = {"structured_outputs": {"choice": ["yes"]}, "logit_bias": {str(tokens_of(asks, "<think>")[0]): -100}, "max_tokens": 12}
+    for content, answer in (("Hm [THINK]", "yes"), ("Hm <think>", None)):
+        (message, _), = messages(asks, messages=[{"role": "user", "content": content}], **body)  # fmt: skip
+        assert message["content"] == answer
+
+
 def test_a_model_may_choose_to_think(asks):
     n_thought = n_direct = 0
     allowed = only(asks, "<think>", "</think>", "<think></think>yes")
@@ -170,3 +177,28 @@ def test_nothing_is_reasoning_behind_a_template_that_closed_it():
         answer = server.post(CHAT, {"messages": HELLO, "temperature": 0, "max_tokens": 8}).json()
     message = answer["choices"][0]["message"]
     assert message["content"] and not message.get("reasoning")
+
+
+def test_the_answer_that_goes_on_tells_whether_it_is_reasoning():
+    def go_on(content, **more):
+        body = {"messages": [{"role": "assistant", "content": content}], "continue_final_message": True, "max_tokens": 4,
+                "add_generation_prompt": False, "temperature": 0}  # fmt: skip
+        return server.post(CHAT, body | more).json()["choices"][0]["message"]
+
+    yes = {"structured_outputs": {"choice": ["yes"]}}
+    with Server("demo", "--reasoning-parser", "deepseek_r1", "--max-model-len", 512, "--chat-template", ASKS) as server:
+        for more in ({}, yes):
+            ended = go_on("<think>x</think>Well, I", **more)
+            assert ended["content"] and not ended["reasoning"]
+            begun = go_on("<think>Let me see", **more)
+            assert begun["reasoning"] and not begun["content"]
+
+
+def test_json_that_was_asked_for_is_no_call():
+    wanted = {"type": "object", "properties": {"name": {"enum": ["weather"]}, "parameters": {"enum": [{}]}},
+              "required": ["name", "parameters"]}  # fmt: skip
+    body = {"messages": HELLO, "tools": [TOOL], "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": wanted}}}
+    with Server("demo", "--tool-call-parser", "llama3_json", "--max-model-len", 512) as server:
+        choice = server.post(CHAT, body).json()["choices"][0]
+    assert json.loads(choice["message"]["content"]) == {"name": "weather", "parameters": {}}
+    assert not choice["message"].get("tool_calls") and choice["finish_reason"] == "stop"

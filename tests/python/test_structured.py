@@ -81,7 +81,8 @@ def test_settings_that_change_nothing(config):
 @pytest.mark.parametrize(
     ("config", "message"),
     [({"backend": "outlines"}, "backend: must be 'auto' or 'xgrammar'"), ({"disable_any_whitespace": True}, "StructuredOutputsParams"),
-     ({"reasoning_parser": "qwen3"}, "only the server"), ({"wish": 1}, "wish: not supported"), ("{", "JSON"), ([1], "dictionary")],
+     ({"reasoning_parser": "qwen3"}, "only the server"), ({"wish": 1}, "wish: not supported"), ({"disable_fallback": "maybe"}, "disable_fallback: must be true or false"),
+     ("{", "JSON"), ([1], "dictionary")],
     ids=str,
 )  # fmt: skip
 def test_settings_that_are_refused(config, message):

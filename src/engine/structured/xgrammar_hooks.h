@@ -11,7 +11,7 @@
 namespace packhorse {
 
 extern constinit thread_local int64_t checks_before_clock;
-/// Throws when the CPU time of the innermost XgrammarTime is up.
+/// Throws when the CPU time of the thread's XgrammarTime is up.
 void look_at_clock();
 inline void on_xgrammar_check() {
   if (--checks_before_clock < 0) look_at_clock();

@@ -1,5 +1,6 @@
 #include "engine/structured/xgrammar_time.h"
 
+#include <cassert>
 #include <ctime>
 #include <limits>
 #include <string>
@@ -36,6 +37,7 @@ void look_at_clock() {
 }
 
 XgrammarTime::XgrammarTime(double seconds) : begin_(cpu_seconds()) {
+  assert(end_of_time == kNoLimit);
   end_of_time = begin_ + seconds * kSlowdown;
   checks_before_clock = kChecksPerLook;
   first_warning.clear();
