@@ -49,7 +49,7 @@ std::vector<std::string> normalize_arguments(int argc, const char* const* argv) 
     std::string text = argv[i];
     only_positional = only_positional || text == "--";
     if (!only_positional && (command == "serve" || text == "-tp" || text == "-pp" || text == "-dp"))
-      text = with_long_name(std::move(text));
+      text = with_long_name(text);
     if (!only_positional && text == "-pg" && command == "bench") text = "--pg";  // elsewhere it is -p with the value g
     if (!only_positional && text.starts_with("--")) {
       const size_t end = std::min(text.find_first_of("=."), text.size());
