@@ -75,8 +75,8 @@ void find_reasoning(std::string_view prompt, const ChatRequest& chat, OutputPars
   if (ends_with_any(prompt, ends)) parser.reasoning_parser.clear();
 }
 
-/// The answer has to match `wanted`, but it may think first where reasoning is told apart. JSON that was asked for is no
-/// call, whatever it looks like.
+/// The answer has to match `wanted`, but it may think first where reasoning is told apart. JSON that was asked for is
+/// no call, whatever it looks like.
 void constrain(const ServerContext& context, OutputParserOptions& parser, StructuredOutputs& wanted) {
   parser.is_constrained = true;
   if (parser.tools == ToolMode::parsed && (wanted.json || wanted.json_object)) parser.tools = ToolMode::none;
