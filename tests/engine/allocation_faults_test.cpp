@@ -5,6 +5,7 @@
 #include <future>
 #include <new>
 
+#include "engine/engine_testing.h"
 #include "engine/fake_model.h"
 
 namespace {
@@ -128,15 +129,7 @@ TEST(AllocationFaults, fault_102_each_allocation_of_the_core) {
   }
 }
 
-EngineOptions small_options() {
-  EngineOptions options;
-  options.model = PACKHORSE_SOURCE_DIR "/tests/golden/formats/bnb-nf4-double";
-  options.dtype = "float32";
-  options.max_model_len = 64;
-  options.threads = 1;
-  options.num_kv_blocks_override = 16;
-  return options;
-}
+EngineOptions small_options() { return testing::tiny_options(64, 1, 16); }
 
 /// How a request ends: its reason, or that there was no room for it.
 std::string reason_of(AsyncEngine& engine, const std::string& text) {

@@ -6,21 +6,13 @@
 #include <mutex>
 #include <thread>
 
+#include "engine/engine_testing.h"
 #include "packhorse/packhorse.h"
-#include "testing.h"
 
 namespace packhorse {
 namespace {
 
-EngineOptions small_options() {
-  EngineOptions options;
-  options.model = PACKHORSE_SOURCE_DIR "/tests/golden/formats/bnb-nf4-double";
-  options.dtype = "float32";
-  options.max_model_len = 128;
-  options.threads = 2;
-  options.num_kv_blocks_override = 64;
-  return options;
-}
+EngineOptions small_options() { return testing::tiny_options(128, 2, 64); }
 
 Prompt prompt_of(int64_t first, int64_t n = 12) {
   Prompt prompt;

@@ -10,6 +10,7 @@
 #include <regex>
 
 #include "base/json.h"
+#include "engine/engine_testing.h"
 #include "engine/structured/grammar_compiler.h"
 #include "engine/structured/output_matcher.h"
 #include "packhorse/packhorse.h"
@@ -211,12 +212,7 @@ TEST(ReasoningOutputs, NeitherChunksNorPreemptionShow) {
   };
   int64_t none = 0, some = 0;
   const auto expected = tokens(small_options(), none);
-  EngineOptions narrow = small_options();
-  narrow.max_num_batched_tokens = 16;
-  narrow.max_num_seqs = 12;
-  narrow.num_kv_blocks_override = 20;
-  narrow.max_model_len = 200;
-  EXPECT_EQ(tokens(narrow, some), expected);
+  EXPECT_EQ(tokens(testing::crowded(small_options(), 20), some), expected);
   EXPECT_EQ(none, 0);
   EXPECT_GT(some, 0);
 }

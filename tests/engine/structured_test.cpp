@@ -9,6 +9,7 @@
 #include <regex>
 
 #include "base/error.h"
+#include "engine/engine_testing.h"
 #include "engine/structured_testing.h"
 #include "packhorse/packhorse.h"
 #include "testing.h"
@@ -198,12 +199,7 @@ TEST(Structured, NeitherChunksNorPreemptionShow) {
   };
   int64_t none = 0, some = 0;
   const auto expected = tokens(options_of("ct-w4a16-g128"), none);
-  EngineOptions narrow = options_of("ct-w4a16-g128");
-  narrow.max_num_batched_tokens = 16;
-  narrow.max_num_seqs = 12;
-  narrow.num_kv_blocks_override = 16;
-  narrow.max_model_len = 200;
-  EXPECT_EQ(tokens(narrow, some), expected);
+  EXPECT_EQ(tokens(testing::crowded(options_of("ct-w4a16-g128"), 16), some), expected);
   EXPECT_EQ(none, 0);
   EXPECT_GT(some, 0);
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "app/server/api/chat_messages.h"
 #include "app/server/api/errors.h"
 #include "app/server/api/prompt_tokens.h"
 
@@ -42,14 +43,9 @@ Prompt prompt_of(const ServerContext& context, const ChatRequest& chat, std::str
   return prompt;
 }
 
-/// The text of a message, whose content is one or a list of parts.
 std::string text_of(const Json& message) {
   const auto content = message.find("content");
-  if (content == message.end() || content->is_null()) return "";
-  if (content->is_string()) return content->get<std::string>();
-  std::string text;
-  for (const Json& part : *content) text += part.value("text", "");
-  return text;
+  return content == message.end() || content->is_null() ? "" : text_of_content(*content, "messages");
 }
 
 /// One past the last place of any of these markers; 0 without.

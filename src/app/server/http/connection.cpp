@@ -247,7 +247,7 @@ void Connection::send_output() {
 
 /// Whether there is room for an answer of that size until the client has read it.
 bool Connection::keep_unread(size_t n_bytes) {
-  answer_share_ = std::make_shared<BodyShare>(service_->unread);
+  answer_share_.emplace(service_->unread);
   if (answer_share_->grow_to(n_bytes)) return true;
   answer_share_.reset();
   return false;

@@ -99,8 +99,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
 
   // Its answer.
   std::shared_ptr<Exchange> exchange_;
-  std::shared_ptr<BodyShare> answer_share_;  // until the client has it
-  int status_ = 0;                           // 0 = not begun
+  std::optional<BodyShare> answer_share_;  // until the client has it
+  int status_ = 0;                         // 0 = not begun
   int64_t n_bytes_before_ = 0;
   bool is_streaming_ = false;
   Clock::time_point last_write_;
